@@ -1,0 +1,21 @@
+import { randomBytes } from 'node:crypto';
+
+/** W3C Trace Context, level 1: version-traceid-parentid-flags, lower-case hex, ids not all zero. */
+const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** What a request id may look like when a client brings one; anything else is replaced. */
+const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{7,127}$/;
+
+export const validTraceparent = (value: string | null | undefined): value is string =>
+  typeof value === 'string' && TRACEPARENT.test(value);
+
+export const validRequestId = (value: string | null | undefined): value is string =>
+  typeof value === 'string' && REQUEST_ID.test(value);
+
+export const newTraceparent = (): string =>
+  `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`;
+
+/** The same trace, with a parent id of our own: what we send on. */
+export const childTraceparent = (parent: string): string =>
+  `${parent.slice(0, 36)}${randomBytes(8).toString('hex')}${parent.slice(52)}`;
+
+export const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35);
