@@ -43,6 +43,10 @@ export interface Settings {
   publicUrl: string;
   /** Version from package.json. */
   version: string;
+  /** Multiplies every rate limit (`LYCEUM_LIMIT_SCALE`): 1 for a real school, more for load tests. */
+  limitScale: number;
+  /** How long an access token lives, in seconds. */
+  accessTokenSeconds: number;
   /** Makes the first administrator of an installation, if set and absent. */
   firstAdmin?: { email: string; password: string } | undefined;
 }

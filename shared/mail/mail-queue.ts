@@ -1,5 +1,5 @@
-import { type Kysely, sql } from 'kysely';
 import type { Generated } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { KernelTables, Migration } from '../db/kernel.ts';
 import { newId } from '../ids.ts';
 import type { Job } from '../jobs.ts';
@@ -36,7 +36,11 @@ export const mailMigration: Migration = {
 };
 
 /** Queues a mail in `tx`. Its id is the mail's idempotency key (Message-ID), so a repeat can be known by the receiver. */
-export async function queueMail(tx: Kysely<MailTables>, mail: Omit<Mail, 'idempotencyKey'>, id = newId()): Promise<string> {
+export async function queueMail(
+  tx: Kysely<MailTables>,
+  mail: Omit<Mail, 'idempotencyKey'>,
+  id = newId(),
+): Promise<string> {
   await tx
     .insertInto('mail_jobs')
     .values({ id, mail, sent_at: null, failed_at: null })

@@ -4,12 +4,35 @@ import { join } from 'node:path';
 /** Held by this very process: after a restart in a container the pid is often the same as before. */
 const ours = new Set<string>();
 
+/** How long a killed process may take to go, in milliseconds: its successor may start before. */
+const DYING_MS = 2_000;
+
 /**
  * Makes sure that one process at a time uses `dir`. Throws when another living process holds it. A lock whose
  * owner is gone (kill -9, power cut) is taken over; the start time tells a reused pid from the owner.
  * Returns how to let go.
  */
-export function lockDataDir(dir: string): () => void {
+export async function lockDataDir(dir: string): Promise<() => void> {
+  for (const deadline = Date.now() + DYING_MS; ; ) {
+    try {
+      return tryLock(dir);
+    } catch (error) {
+      if (!(error instanceof InUse) || error.forGood || Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+class InUse extends Error {
+  constructor(
+    message: string,
+    readonly forGood: boolean,
+  ) {
+    super(message);
+  }
+}
+
+function tryLock(dir: string): () => void {
   mkdirSync(dir, { recursive: true });
   const path = join(dir, 'lock');
   const mine = `${process.pid} ${startTime(process.pid)}`;
@@ -17,7 +40,8 @@ export function lockDataDir(dir: string): () => void {
   for (let attempt = 0; ; attempt++) {
     const holder = read(path);
     if (holder !== undefined && (ours.has(path) || (holder !== mine && isAlive(holder)))) {
-      throw new Error(`${dir} is in use by process ${holder.split(' ')[0]}. Stop it first, or choose another data directory.`);
+      const pid = holder.split(' ')[0];
+      throw new InUse(`${dir} is in use by process ${pid}. Stop it first, or choose another data directory.`, ours.has(path));
     }
     if (holder !== undefined) {
       // Renamed, then looked at again: a process that took it over a moment ago must not lose it.
@@ -65,8 +89,13 @@ function isAlive(holder: string): boolean {
   return startTime(Number(pid)) === started;
 }
 
-/** Field 22 of /proc/<pid>/stat (proc(5)); where there is no /proc, the pid alone has to do. */
+/**
+ * Field 22 of /proc/<pid>/stat (proc(5)); where there is no /proc, the pid alone has to do. A zombie has
+ * started never: it holds no files any more, even if its parent has not asked for its exit code yet.
+ */
 function startTime(pid: number): string {
   const stat = read(`/proc/${pid}/stat`);
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '-';
+  if (stat === undefined) return '-';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? 'ended' : (fields[19] ?? '-');
 }

@@ -36,7 +36,6 @@ export function noStreaming<R>(): AsyncIterableIterator<QueryResult<R>> {
  */
 export function assertCommitted(command: string | undefined): void {
   if (command !== 'ROLLBACK') return;
-  throw Object.assign(new Error('The transaction was rolled back: a statement in it failed and its error was ignored'), {
-    code: '25P02',
-  });
+  const error = new Error('The transaction was rolled back: a statement in it failed and its error was ignored');
+  throw Object.assign(error, { code: '25P02' });
 }

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import type { CompiledQuery, DatabaseConnection, Driver, Kysely, QueryResult } from 'kysely';
+import type { CompiledQuery, DatabaseConnection, Driver, Kysely, QueryResult, TransactionSettings } from 'kysely';
 import { currentTransaction } from '../../db/transaction.ts';
 import { unavailable } from '../../errors.ts';
 import { lockDataDir } from './data-dir-lock.ts';
@@ -21,7 +21,7 @@ export interface PgliteServer {
  * recovers from its write-ahead log like any PostgreSQL.
  */
 export async function openPglite(dataDir: string | undefined): Promise<PgliteServer> {
-  const unlock = dataDir === undefined ? () => {} : lockDataDir(dataDir);
+  const unlock = dataDir === undefined ? () => {} : await lockDataDir(dataDir);
   try {
     const cluster = dataDir === undefined ? undefined : join(dataDir, 'cluster');
     // Our own lock tells whether it is stale; PostgreSQL's can't, as every PGlite believes its pid is 42.
@@ -159,7 +159,7 @@ class PgliteDriver implements Driver {
     return changesRows(command) ? { rows, numAffectedRows: BigInt(affectedRows ?? 0) } : { rows };
   }
 
-  async beginTransaction(_: DatabaseConnection, settings: Parameters<Driver['beginTransaction']>[1]): Promise<void> {
+  async beginTransaction(_: DatabaseConnection, settings: TransactionSettings): Promise<void> {
     await this.connection.pglite.exec(beginStatement(settings));
     this.connection.begin();
   }

@@ -32,6 +32,8 @@ function connect({ url, max, statementTimeoutMs }: ClientSettings, onClose?: () 
     types,
     connect_timeout: CONNECT_TIMEOUT_S,
     idle_timeout: 60,
+    // It would also end a connection between two statements of a transaction.
+    ...(max === 1 ? { max_lifetime: null } : {}),
     // Its wait between attempts, in seconds; the default grows to 20.
     backoff: () => 0.2,
     onnotice: () => {},
@@ -48,8 +50,8 @@ function connect({ url, max, statementTimeoutMs }: ClientSettings, onClose?: () 
 
 /**
  * A postgres.js client that is thrown away, with all that waits in it, as soon as the server can't be reached
- * or doesn't answer. Left alone, postgres.js fails one queued statement per attempt to connect and has no
- * deadline for a statement, so a crowd would wait for minutes.
+ * or doesn't answer. Left alone, postgres.js 3.4.9 fails one queued statement per attempt to connect, has no
+ * deadline for a statement, and hands the error that ended a connection to the first statement after it too.
  */
 export class Client {
   #sql: postgres.Sql | undefined;
@@ -82,7 +84,10 @@ export class Client {
     } catch (error) {
       if (failedToConnect(error)) {
         this.#down = { until: performance.now() + DOWN_MS, error };
-        this.#discard(sql);
+        this.#discard(sql, 0);
+      } else if (lostConnection(error)) {
+        // What runs on its other connections may end well.
+        this.#discard(sql, this.settings.statementTimeoutMs / 1_000);
       }
       throw error;
     } finally {
@@ -98,18 +103,18 @@ export class Client {
   #endStuck(): void {
     const [oldest] = this.#inHand.values();
     if (oldest === undefined || this.#sql === undefined) return;
-    if (performance.now() - oldest > this.settings.statementTimeoutMs + GRACE_MS) this.#discard(this.#sql);
+    if (performance.now() - oldest > this.settings.statementTimeoutMs + GRACE_MS) this.#discard(this.#sql, 0);
   }
 
-  #discard(sql: postgres.Sql): void {
+  /** New statements get a new client. Those in the old one have `timeout` seconds, then reject with CONNECTION_DESTROYED. */
+  #discard(sql: postgres.Sql, timeout: number): void {
     if (this.#sql === sql) this.#sql = undefined;
-    // Rejects everything in it with CONNECTION_DESTROYED.
-    sql.end({ timeout: 0 }).catch(() => {});
+    sql.end({ timeout }).catch(() => {});
   }
 
   /** Drops its connections now, and what runs on them. It can be used again. */
   reset(): void {
-    if (this.#sql) this.#discard(this.#sql);
+    if (this.#sql) this.#discard(this.#sql, 0);
   }
 
   /** Lets statements in hand finish, for up to 5 s. */
@@ -119,12 +124,14 @@ export class Client {
   }
 }
 
-/** No connection came about: as opposed to one that was lost, or a server that has no room for one more. */
-function failedToConnect(error: unknown): boolean {
+/** A connection that was there broke, or the server is shutting down. */
+function lostConnection(error: unknown): boolean {
   const { code } = error as { code?: unknown };
-  if (code === '53300' || code === 'CONNECTION_CLOSED' || code === 'CONNECTION_DESTROYED' || code === '57P01') return false;
-  return isUnavailable(error);
+  return code !== '53300' && isUnavailable(error);
 }
 
-/** The connection is gone or unusable, and the transaction on it with it. */
-export const lostConnection = (error: unknown): boolean => isUnavailable(error);
+/** No connection came about. (A reset may also hit one that was there; then the rest is not long for it either.) */
+function failedToConnect(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return lostConnection(error) && !['CONNECTION_CLOSED', 'CONNECTION_DESTROYED', '57P01', '57P02'].includes(String(code));
+}

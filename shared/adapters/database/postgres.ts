@@ -1,11 +1,17 @@
-import type { CompiledQuery, DatabaseConnection, Driver, Kysely, QueryResult } from 'kysely';
-import { unavailable } from '../../errors.ts';
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  type Kysely,
+  type QueryResult,
+  sql,
+  type TransactionSettings,
+} from 'kysely';
 import { assertCommitted, beginStatement, kyselyOn, noStreaming } from './dialect.ts';
 import { Client, type ClientSettings } from './postgres-pool.ts';
+import { type TransactionClient, TransactionClients } from './transaction-clients.ts';
 import { changesRows, checkParameters, identifier } from './values.ts';
 
-/** Milliseconds that a transaction waits for a connection before it is refused. */
-const ACQUIRE_MS = 5_000;
 /** Longer lists give ever new statement texts; the server would keep a plan for each. */
 const MAX_PREPARED_PARAMETERS = 40;
 
@@ -30,16 +36,14 @@ export function openPostgres<S>(options: {
   const shared = Math.max(1, Math.floor(max / 2));
   const settings = { url: url.href, statementTimeoutMs };
   return kyselyOn<S>(
-    new PostgresDriver({ ...settings, max: shared }, { ...settings, max: Math.max(1, max - shared) }),
+    // At least 2: postgres.js takes `max: 1` as the promise that transactions run on it.
+    new PostgresDriver({ ...settings, max: Math.max(2, shared) }, { ...settings, max: Math.max(1, max - shared) }),
   );
 }
 
-/**
- * What Kysely holds while it works: the shared client, until a transaction begins on it. (postgres.js's own
- * `reserve` loses a connection for good when its connect fails, and `begin` counts every error as fatal.)
- */
+/** What Kysely holds while it works: the shared client, until a transaction begins on it. */
 class Session implements DatabaseConnection {
-  own: Client | undefined;
+  own: TransactionClient | undefined;
 
   constructor(readonly shared: Client) {}
 
@@ -55,11 +59,11 @@ class Session implements DatabaseConnection {
 
 class PostgresDriver implements Driver {
   readonly #shared: Client;
-  readonly #transactions: TransactionClients;
+  readonly #clients: TransactionClients;
 
   constructor(shared: ClientSettings, transactions: ClientSettings) {
     this.#shared = new Client(shared);
-    this.#transactions = new TransactionClients(transactions);
+    this.#clients = new TransactionClients(transactions);
   }
 
   async init(): Promise<void> {}
@@ -68,31 +72,57 @@ class PostgresDriver implements Driver {
     return new Session(this.#shared);
   }
 
-  async beginTransaction(session: Session, settings: Parameters<Driver['beginTransaction']>[1]): Promise<void> {
-    session.own = await this.#transactions.take();
-    await session.own.run(beginStatement(settings), [], true);
-    this.#transactions.begun(session.own);
+  async beginTransaction(session: Session, settings: TransactionSettings): Promise<void> {
+    session.own = await this.#clients.take();
+    await session.own.begin(beginStatement(settings));
   }
 
   async commitTransaction(session: Session): Promise<void> {
-    const result = await session.own?.run('commit', [], true);
-    if (session.own) this.#transactions.ended(session.own);
-    assertCommitted(result?.command);
+    assertCommitted(await session.own?.end('commit'));
   }
 
   async rollbackTransaction(session: Session): Promise<void> {
-    // A connection that was lost has been rolled back by the server.
-    if (!session.own || this.#transactions.isLost(session.own)) return;
-    await session.own.run('rollback', [], true);
-    this.#transactions.ended(session.own);
+    if (session.own?.isOpen) await session.own.end('rollback');
   }
 
   async releaseConnection(session: Session): Promise<void> {
-    if (session.own) this.#transactions.give(session.own);
+    if (session.own) this.#clients.give(session.own);
     session.own = undefined;
   }
 
   async destroy(): Promise<void> {
-    await Promise.all([this.#shared.close(), this.#transactions.close()]);
+    await Promise.all([this.#shared.close(), this.#clients.close()]);
+  }
+}
+
+/**
+ * Makes role `lyceum_<service>` with this password and the schema `<service>` that it owns, as an administrator.
+ * Can be said again, and by several processes at once; the password is set each time.
+ */
+export async function preparePostgres(adminUrl: string, service: string, password: string): Promise<void> {
+  const name = identifier(service);
+  const role = `lyceum_${name}`;
+  const admin = openPostgres<Record<string, never>>({ url: adminUrl, max: 2 });
+  try {
+    await admin.transaction().execute(async (tx) => {
+      const run = (statement: string) => sql.raw(statement).execute(tx);
+      // Catalogue rows changed by two at once fail with "tuple concurrently updated".
+      await sql`select pg_advisory_xact_lock(hashtext('lyceum-prepare'))`.execute(tx);
+      const { rows } = await sql<{ password: string; missing: boolean; database: string }>`
+        select quote_literal(${password}::text) as password, current_database() as database,
+          not exists (select from pg_roles where rolname = ${role}) as missing`.execute(tx);
+      const { password: quoted, missing, database } = rows[0]!;
+      const db = `"${database.replaceAll('"', '""')}"`;
+      await run(`${missing ? 'create' : 'alter'} role ${role} login password ${quoted}`);
+      await run(`grant connect on database ${db} to ${role}`);
+      // PostgreSQL 16 lets an administrator who is no superuser do this only as a member.
+      await run(`grant ${role} to current_user`);
+      await run(`create schema if not exists ${name} authorization ${role}`);
+      await run(`alter role ${role} in database ${db} set search_path to ${name}`);
+      await run(`revoke all on schema public from public`);
+      await run(`revoke all on database ${db} from public`);
+    });
+  } finally {
+    await admin.destroy();
   }
 }

@@ -1,0 +1,60 @@
+import type { ServiceName } from '../contracts/common.ts';
+import type { KernelTables } from '../db/kernel.ts';
+import { createLog, type Log, type LogLevel } from '../observability/log.ts';
+import { type Service, type ServiceDeps, startService } from '../service.ts';
+import { openClusterService } from './cluster.ts';
+
+/** The body of every service's `main.ts`: configuration, start, drain on SIGTERM. */
+export async function runProcess<S extends KernelTables>(
+  name: ServiceName,
+  factory: (deps: ServiceDeps<S>) => Promise<Service<S>>,
+): Promise<void> {
+  const log = createLog(name, (process.env.LOG_LEVEL as LogLevel | undefined) ?? 'info');
+  logStrayErrors(log);
+  try {
+    const platform = await openClusterService<S>(name, process.env, log);
+    const running = await startService(await factory(platform.deps), platform.deps, platform.listen);
+    onStopSignal(log, async () => {
+      await running.stop();
+      await platform.close();
+    });
+  } catch (error) {
+    log.error({ reason: error instanceof Error ? error.message : String(error) }, 'could not start');
+    process.exit(1);
+  }
+}
+
+/** Longest that a process takes to stop, in milliseconds; then it is cut off with exit code 1. */
+const STOP_DEADLINE_MS = 20_000;
+
+/** Runs `stop` once on SIGTERM or SIGINT and exits 0; a second signal exits at once. */
+export function onStopSignal(log: Log, stop: () => Promise<void>): void {
+  let stopping = false;
+  const handle = (): void => {
+    if (stopping) process.exit(130);
+    stopping = true;
+    setTimeout(() => {
+      log.error({}, 'stopping took too long');
+      process.exit(1);
+    }, STOP_DEADLINE_MS).unref?.();
+    stop().then(
+      () => process.exit(0),
+      (error) => {
+        log.error({ reason: String(error) }, 'stopping failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', handle);
+  process.on('SIGINT', handle);
+}
+
+/** An error that no code awaited is a defect to be seen in the log, not a reason to drop everybody's connections. */
+export function logStrayErrors(log: Log): void {
+  process.on('unhandledRejection', (reason) => {
+    log.error({ reason: reason instanceof Error ? reason.stack : String(reason) }, 'unhandled rejection');
+  });
+  process.on('uncaughtException', (error) => {
+    log.error({ reason: error.stack }, 'uncaught exception');
+  });
+}
