@@ -47,7 +47,10 @@ function install() {
   const installer = findBun(version) ?? fetchBun(version);
   const manifests = manifestsHash();
   say('installing the dependencies');
-  const result = spawnSync(join(root, installer), ['install', '--frozen-lockfile'], { cwd: root, encoding: 'utf8' });
+  const result = spawnSync(join(root, installer), ['install', '--frozen-lockfile'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
   if (result.status !== 0) {
     fail(
       `bun install failed:\n${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}\n` +
@@ -63,13 +66,14 @@ function install() {
 
 /** The relative path of a Bun of this version that runs on this machine, if one is installed. */
 function findBun(version) {
-  for (const folder of ['node_modules', join('.tools', 'node_modules')]) {
-    for (const name of platformPackages()) {
-      const path = bunIn(folder, name);
-      if (existsSync(join(root, path)) && answers(path, version)) return path;
-    }
-  }
-  return undefined;
+  const packages = platformPackages();
+  const candidates = [
+    // The install script of the package `bun` moves the platform's binary here, under this name everywhere.
+    join('node_modules', 'bun', 'bin', 'bun.exe'),
+    ...packages.map((name) => bunIn('node_modules', name)),
+    ...packages.map((name) => bunIn(join('.tools', 'node_modules'), name)),
+  ];
+  return candidates.find((path) => existsSync(join(root, path)) && answers(path, version));
 }
 
 /**
@@ -82,20 +86,32 @@ function fetchBun(version) {
   for (const name of platformPackages()) {
     say(`fetching Bun ${version} (${name})`);
     // --force: npm would refuse a musl build by its "libc" field on systems whose libc it misjudges.
-    const options = ['--prefix', tools, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts', '--force'];
+    const options = [
+      '--prefix',
+      tools,
+      '--no-save',
+      '--no-audit',
+      '--no-fund',
+      '--ignore-scripts',
+      '--force',
+    ];
     const result = npm(['install', ...options, '--loglevel=error', `${name}@${version}`]);
     if (result.error?.code === 'ENOENT') fail('npm was not found. Install Node.js 20 or newer with npm.');
     const path = bunIn(join('.tools', 'node_modules'), name);
     if (existsSync(join(root, path)) && answers(path, version)) return path;
-    reason ||= `${result.stdout ?? ''}${result.stderr ?? ''}`.trim() || `${name} does not run on this machine`;
+    reason ||=
+      `${result.stdout ?? ''}${result.stderr ?? ''}`.trim() || `${name} does not run on this machine`;
   }
-  return fail(`Bun ${version} could not be fetched by npm for ${process.platform}-${process.arch}:\n${reason}`);
+  return fail(
+    `Bun ${version} could not be fetched by npm for ${process.platform}-${process.arch}:\n${reason}`,
+  );
 }
 
 /** npm as a child: through its own script when npm started us, so that no PATH look-up or Windows shell is needed. */
 function npm(args) {
   const own = process.env.npm_execpath;
-  if (own?.endsWith('npm-cli.js')) return spawnSync(process.execPath, [own, ...args], { cwd: root, encoding: 'utf8' });
+  if (own?.endsWith('npm-cli.js'))
+    return spawnSync(process.execPath, [own, ...args], { cwd: root, encoding: 'utf8' });
   return spawnSync('npm', args, { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' });
 }
 

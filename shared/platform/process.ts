@@ -47,6 +47,12 @@ export function onStopSignal(log: Log, stop: () => Promise<void>): void {
   };
   process.on('SIGTERM', handle);
   process.on('SIGINT', handle);
+  // A supervisor holds our standard input open; when it dies, so do we, and the port is free again.
+  if (process.env.LYCEUM_SUPERVISED) {
+    process.stdin.on('end', handle);
+    process.stdin.on('error', () => {});
+    process.stdin.resume();
+  }
 }
 
 /** An error that no code awaited is a defect to be seen in the log, not a reason to drop everybody's connections. */

@@ -1,9 +1,9 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { type Generated, type Kysely, sql } from 'kysely';
+import { type Generated, type Insertable, type Kysely, sql } from 'kysely';
 import { transaction } from '../../db/transaction.ts';
 import { isUnavailable } from '../../errors.ts';
 import { realServer } from '../../testing/servers.ts';
@@ -52,26 +52,46 @@ function contract(open: () => Promise<Setup>) {
   });
   afterAll(() => setup?.close());
 
-  const back = async (values: Partial<Tables['things']>) => {
+  const back = async (values: Insertable<Tables['things']>) => {
     const { id } = await db.insertInto('things').values(values).returning('id').executeTakeFirstOrThrow();
     return await db.selectFrom('things').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
   };
 
   test('plain values come back as they went in', async () => {
     const at = new Date('2026-02-28T23:59:59.123Z');
-    const row = await back({ big: 2 ** 40, price: '12.50', at, day: '2026-02-28', yes: true, bytes: new Uint8Array([0, 255, 7]) });
+    const row = await back({
+      big: 2 ** 40,
+      price: '12.50',
+      at,
+      day: '2026-02-28',
+      yes: true,
+      bytes: new Uint8Array([0, 255, 7]),
+    });
     expect(row).toMatchObject({ big: 2 ** 40, price: '12.50', at, day: '2026-02-28', yes: true });
     expect([...row.bytes!]).toEqual([0, 255, 7]);
     expect(row.json).toBeNull();
   });
 
   test('any JSON value is stored as itself', async () => {
-    for (const json of [{ a: [1, { b: null }] }, [1, 'two'], [], 'text', '{"not":"parsed"}', 'null', 7, true, false, [true]]) {
+    for (const json of [
+      { a: [1, { b: null }] },
+      [1, 'two'],
+      [],
+      'text',
+      '{"not":"parsed"}',
+      'null',
+      7,
+      true,
+      false,
+      [true],
+    ]) {
       expect((await back({ json })).json).toEqual(json);
     }
     expect((await back({ json: null })).json).toBeNull();
     const { rows } = await sql<{ kind: string; text: string }>`
-      select jsonb_typeof(${'a "quoted" string'}::jsonb) as kind, ${{ k: 'v' }}::jsonb ->> 'k' as text`.execute(db);
+      select jsonb_typeof(${'a "quoted" string'}::jsonb) as kind, ${{ k: 'v' }}::jsonb ->> 'k' as text`.execute(
+      db,
+    );
     expect(rows[0]).toEqual({ kind: 'string', text: 'v' });
   });
 
@@ -80,15 +100,25 @@ function contract(open: () => Promise<Setup>) {
     const ids = ['0198c0de-0000-7000-8000-000000000001', '0198c0de-0000-7000-8000-000000000002'];
     const times = [new Date(0), new Date('2026-01-01T00:00:00.001Z')];
     const jsons = [{ a: 1 }, 'x', 5, true];
-    expect(await back({ tags, ids, times, flags: [true, false], jsons })).toMatchObject({ tags, ids, times, flags: [true, false], jsons });
+    expect(await back({ tags, ids, times, flags: [true, false], jsons })).toMatchObject({
+      tags,
+      ids,
+      times,
+      flags: [true, false],
+      jsons,
+    });
     expect((await back({ tags: [], ids: [] })).tags).toEqual([]);
-    const { rows } = await sql<{ n: number }>`select n from unnest(${[1, 2, 3]}::int[]) as n where n = any(${[2, 3]}::int8[])`.execute(db);
+    const { rows } = await sql<{
+      n: number;
+    }>`select n from unnest(${[1, 2, 3]}::int[]) as n where n = any(${[2, 3]}::int8[])`.execute(db);
     expect(rows.map((row) => row.n)).toEqual([2, 3]);
   });
 
   test('counts, timestamps without zone and parameters without context', async () => {
     const { rows } = await sql<{ count: number; at: Date; text: string }>`
-      select count(*), timestamp '2026-01-02 03:04:05.5' as at, ${5}::text as text from generate_series(1, 3)`.execute(db);
+      select count(*), timestamp '2026-01-02 03:04:05.5' as at, ${5}::text as text from generate_series(1, 3)`.execute(
+      db,
+    );
     expect(rows[0]).toEqual({ count: 3, at: new Date('2026-01-02T03:04:05.500Z'), text: '5' });
   });
 
@@ -97,9 +127,16 @@ function contract(open: () => Promise<Setup>) {
   });
 
   test('says how many rows changed', async () => {
-    const inserted = await db.insertInto('things').values([{ big: -1 }, { big: -1 }, { big: -1 }]).executeTakeFirst();
+    const inserted = await db
+      .insertInto('things')
+      .values([{ big: -1 }, { big: -1 }, { big: -1 }])
+      .executeTakeFirst();
     expect(inserted.numInsertedOrUpdatedRows).toBe(3n);
-    const updated = await db.updateTable('things').set({ price: '1' }).where('big', '=', -1).executeTakeFirst();
+    const updated = await db
+      .updateTable('things')
+      .set({ price: '1' })
+      .where('big', '=', -1)
+      .executeTakeFirst();
     expect(updated.numUpdatedRows).toBe(3n);
     const deleted = await db.deleteFrom('things').where('big', '=', -1).executeTakeFirst();
     expect(deleted.numDeletedRows).toBe(3n);
@@ -110,16 +147,22 @@ function contract(open: () => Promise<Setup>) {
   test('errors carry the SQLSTATE, and one failed statement spoils nothing after it', async () => {
     await sql`create table only_one (id int primary key)`.execute(db);
     await sql`insert into only_one values (1)`.execute(db);
-    await expect(sql`insert into only_one values (${1})`.execute(db)).rejects.toMatchObject({ code: '23505' });
+    await expect(sql`insert into only_one values (${1})`.execute(db)).rejects.toMatchObject({
+      code: '23505',
+    });
     await expect(sql`selec`.execute(db)).rejects.toMatchObject({ code: '42601' });
     await expect(sql`select ${'x'}::int`.execute(db)).rejects.toMatchObject({ code: '22P02' });
     expect((await sql`select 1 as one`.execute(db)).rows).toEqual([{ one: 1 }]);
   });
 
   test('a schema is closed to the others', async () => {
-    await expect(sql`select * from ${sql.ref(`${mine}.things`)}`.execute(other)).rejects.toMatchObject({ code: '42501' });
+    await expect(sql`select * from ${sql.ref(`${mine}.things`)}`.execute(other)).rejects.toMatchObject({
+      code: '42501',
+    });
     await expect(sql`select * from things`.execute(other)).rejects.toMatchObject({ code: '42P01' });
-    expect((await sql<{ u: string }>`select current_user as u`.execute(db)).rows[0]!.u).toBe(`lyceum_${mine}`);
+    expect((await sql<{ u: string }>`select current_user as u`.execute(db)).rows[0]!.u).toBe(
+      `lyceum_${mine}`,
+    );
   });
 
   test('a transaction is kept whole or not at all', async () => {
@@ -146,9 +189,15 @@ function contract(open: () => Promise<Setup>) {
   });
 
   test('isolation levels and savepoints', async () => {
-    await db.transaction().setIsolationLevel('serializable').setAccessMode('read only').execute(async (tx) => {
-      expect((await sql`show transaction_isolation`.execute(tx)).rows).toEqual([{ transaction_isolation: 'serializable' }]);
-    });
+    await db
+      .transaction()
+      .setIsolationLevel('serializable')
+      .setAccessMode('read only')
+      .execute(async (tx) => {
+        expect((await sql`show transaction_isolation`.execute(tx)).rows).toEqual([
+          { transaction_isolation: 'serializable' },
+        ]);
+      });
     await db.transaction().execute(async (tx) => {
       await sql`savepoint here`.execute(tx);
       await sql`select 1 / 0`.execute(tx).catch(() => sql`rollback to here`.execute(tx));
@@ -175,12 +224,23 @@ function contract(open: () => Promise<Setup>) {
     await Promise.all(
       Array.from({ length: 20 }, () =>
         transaction(db, async (tx) => {
-          const row = await tx.selectFrom('things').select('big').where('id', '=', id).forUpdate().executeTakeFirstOrThrow();
-          await tx.updateTable('things').set({ big: row.big! + 1 }).where('id', '=', id).execute();
+          const row = await tx
+            .selectFrom('things')
+            .select('big')
+            .where('id', '=', id)
+            .forUpdate()
+            .executeTakeFirstOrThrow();
+          await tx
+            .updateTable('things')
+            .set({ big: row.big! + 1 })
+            .where('id', '=', id)
+            .execute();
         }),
       ),
     );
-    expect((await db.selectFrom('things').select('big').where('id', '=', id).executeTakeFirstOrThrow()).big).toBe(20);
+    expect(
+      (await db.selectFrom('things').select('big').where('id', '=', id).executeTakeFirstOrThrow()).big,
+    ).toBe(20);
   });
 }
 
@@ -213,13 +273,15 @@ describe('PGlite', () => {
     });
 
     test('others wait while a transaction is open, whatever they were started by', async () => {
-      let waiting: Promise<unknown> | undefined;
       const gate = Promise.withResolvers<void>();
       const open = transaction(db, async (tx) => {
         await sql`select 1`.execute(tx);
         await gate.promise;
       });
-      waiting = Promise.all([sql`select 1`.execute(other), transaction(other, (tx) => sql`select 2`.execute(tx))]);
+      const waiting = Promise.all([
+        sql`select 1`.execute(other),
+        transaction(other, (tx) => sql`select 2`.execute(tx)),
+      ]);
       setTimeout(gate.resolve, 50);
       await Promise.all([open, waiting]);
     });
@@ -257,7 +319,10 @@ describe('PGlite', () => {
         }`;
       let acknowledged = 0;
       for (let round = 0; round < 2; round++) {
-        const child = spawn(process.execPath, ['-e', script], { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] });
+        const child = spawn(process.execPath, ['-e', script], {
+          cwd: import.meta.dirname,
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
         const exited = new Promise((resolve) => child.once('exit', resolve));
         await new Promise<void>((resolve, reject) => {
           child.once('exit', () => reject(new Error('the child ended by itself')));
@@ -265,20 +330,23 @@ describe('PGlite', () => {
           child.stdout.on('data', async (text: Buffer) => {
             acknowledged = Number(text.toString().trim().split('\n').at(-1));
             if (lines++ === 0) {
-              const second = await openPglite(dir).then(() => 'opened', (error: Error) => error.message);
+              const second = await openPglite(dir).then(
+                () => 'opened',
+                (error: Error) => error.message,
+              );
               if (!second.includes(`in use by process ${child.pid}`)) reject(new Error(second));
             }
             if (lines > 8) resolve();
           });
         });
-        child.removeAllListeners('exit');
-        child.once('exit', () => {});
         child.kill('SIGKILL');
         await exited;
       }
       const server = await openPglite(dir);
       const db = await server.database('crash');
-      const { rows } = await sql<{ count: number; max: number }>`select count(*), max(id) from rows`.execute(db);
+      const { rows } = await sql<{ count: number; max: number }>`select count(*), max(id) from rows`.execute(
+        db,
+      );
       expect(rows[0]!.max).toBeGreaterThanOrEqual(acknowledged);
       expect(rows[0]!.count).toBe(rows[0]!.max);
       await server.close();
@@ -320,7 +388,9 @@ describe.skipIf(postgres === undefined)('PostgreSQL (skipped without the real se
 
   const terminate = async (schema: string) => {
     const db = admin();
-    await sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${`lyceum_${schema}`}`.execute(db);
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${`lyceum_${schema}`}`.execute(
+      db,
+    );
     await db.destroy();
   };
 
@@ -359,7 +429,9 @@ describe.skipIf(postgres === undefined)('PostgreSQL (skipped without the real se
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await sql`select * from marks`.execute(db)).rows).toEqual([]);
-    await Promise.all(Array.from({ length: 8 }, () => transaction(db, (tx) => sql`insert into marks values (3)`.execute(tx))));
+    await Promise.all(
+      Array.from({ length: 8 }, () => transaction(db, (tx) => sql`insert into marks values (3)`.execute(tx))),
+    );
     expect((await sql`select * from marks`.execute(db)).rows).toHaveLength(8);
   });
 
@@ -368,7 +440,10 @@ describe.skipIf(postgres === undefined)('PostgreSQL (skipped without the real se
     const started = performance.now();
     const refused = await Promise.all(
       Array.from({ length: 200 }, (_, i) =>
-        (i % 2 ? sql`select 1`.execute(db) : transaction(db, (tx) => sql`select 1`.execute(tx))).then(() => false, isUnavailable),
+        (i % 2 ? sql`select 1`.execute(db) : transaction(db, (tx) => sql`select 1`.execute(tx))).then(
+          () => false,
+          isUnavailable,
+        ),
       ),
     );
     expect(refused.every(Boolean)).toBe(true);
@@ -383,7 +458,9 @@ describe.skipIf(postgres === undefined)('PostgreSQL (skipped without the real se
     const { port } = mute.address() as { port: number };
     const db = openPostgres<Tables>({ url: `postgres://nobody:x@127.0.0.1:${port}/none` });
     const started = performance.now();
-    const outcomes = await Promise.all(Array.from({ length: 30 }, () => sql`select 1`.execute(db).then(() => false, isUnavailable)));
+    const outcomes = await Promise.all(
+      Array.from({ length: 30 }, () => sql`select 1`.execute(db).then(() => false, isUnavailable)),
+    );
     expect(outcomes.every(Boolean)).toBe(true);
     expect(performance.now() - started).toBeLessThan(7_000);
     await db.destroy();

@@ -41,7 +41,10 @@ function tryLock(dir: string): () => void {
     const holder = read(path);
     if (holder !== undefined && (ours.has(path) || (holder !== mine && isAlive(holder)))) {
       const pid = holder.split(' ')[0];
-      throw new InUse(`${dir} is in use by process ${pid}. Stop it first, or choose another data directory.`, ours.has(path));
+      throw new InUse(
+        `${dir} is in use by process ${pid}. Stop it first, or choose another data directory.`,
+        ours.has(path),
+      );
     }
     if (holder !== undefined) {
       // Renamed, then looked at again: a process that took it over a moment ago must not lose it.

@@ -22,7 +22,9 @@ export function kyselyOn<S>(driver: Driver): Kysely<S> {
 
 /** `begin` with what the caller asked for. */
 export function beginStatement({ isolationLevel, accessMode }: TransactionSettings): string {
-  return ['begin', isolationLevel && `isolation level ${isolationLevel}`, accessMode].filter(Boolean).join(' ');
+  return ['begin', isolationLevel && `isolation level ${isolationLevel}`, accessMode]
+    .filter(Boolean)
+    .join(' ');
 }
 
 /** Both drivers read whole results: lists are paged. */
@@ -36,6 +38,8 @@ export function noStreaming<R>(): AsyncIterableIterator<QueryResult<R>> {
  */
 export function assertCommitted(command: string | undefined): void {
   if (command !== 'ROLLBACK') return;
-  const error = new Error('The transaction was rolled back: a statement in it failed and its error was ignored');
+  const error = new Error(
+    'The transaction was rolled back: a statement in it failed and its error was ignored',
+  );
   throw Object.assign(error, { code: '25P02' });
 }

@@ -1,7 +1,14 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import type { CompiledQuery, DatabaseConnection, Driver, Kysely, QueryResult, TransactionSettings } from 'kysely';
+import type {
+  CompiledQuery,
+  DatabaseConnection,
+  Driver,
+  Kysely,
+  QueryResult,
+  TransactionSettings,
+} from 'kysely';
 import { currentTransaction } from '../../db/transaction.ts';
 import { unavailable } from '../../errors.ts';
 import { lockDataDir } from './data-dir-lock.ts';
@@ -84,7 +91,9 @@ class SharedConnection {
     try {
       // `set` is undone by a rollback, so it runs outside of any transaction.
       await this.pglite.exec(
-        schema === undefined ? 'reset role; reset search_path' : `set role lyceum_${schema}; set search_path to ${schema}`,
+        schema === undefined
+          ? 'reset role; reset search_path'
+          : `set role lyceum_${schema}; set search_path to ${schema}`,
       );
       this.#schema = schema;
     } catch (error) {
@@ -152,10 +161,14 @@ class PgliteDriver implements Driver {
   async #execute<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     checkParameters(query.parameters);
     this.connection.seen();
-    const { rows, affectedRows, command } = await this.connection.pglite.query<R>(query.sql, [...query.parameters], {
-      parsers,
-      serializers,
-    });
+    const { rows, affectedRows, command } = await this.connection.pglite.query<R>(
+      query.sql,
+      [...query.parameters],
+      {
+        parsers,
+        serializers,
+      },
+    );
     return changesRows(command) ? { rows, numAffectedRows: BigInt(affectedRows ?? 0) } : { rows };
   }
 

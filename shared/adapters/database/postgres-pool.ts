@@ -67,9 +67,14 @@ export class Client {
   ) {}
 
   /** Runs one statement. Rejects with what the driver says, or 503 `upstream-unavailable`. */
-  async run<R>(text: string, parameters: readonly unknown[], prepare: boolean): Promise<postgres.RowList<R[]>> {
+  async run<R>(
+    text: string,
+    parameters: readonly unknown[],
+    prepare: boolean,
+  ): Promise<postgres.RowList<R[]>> {
     if (this.#closed) throw unavailable('The database');
-    if (this.#down !== undefined && performance.now() < this.#down.until) throw unavailable('The database', this.#down.error);
+    if (this.#down !== undefined && performance.now() < this.#down.until)
+      throw unavailable('The database', this.#down.error);
     this.#sql ??= connect(this.settings, this.onClose);
     const sql = this.#sql;
     // Type 0: the server says what it expects, as PGlite does; otherwise a boolean for jsonb is refused.
@@ -133,5 +138,8 @@ function lostConnection(error: unknown): boolean {
 /** No connection came about. (A reset may also hit one that was there; then the rest is not long for it either.) */
 function failedToConnect(error: unknown): boolean {
   const { code } = error as { code?: unknown };
-  return lostConnection(error) && !['CONNECTION_CLOSED', 'CONNECTION_DESTROYED', '57P01', '57P02'].includes(String(code));
+  return (
+    lostConnection(error) &&
+    !['CONNECTION_CLOSED', 'CONNECTION_DESTROYED', '57P01', '57P02'].includes(String(code))
+  );
 }

@@ -37,7 +37,10 @@ export function openPostgres<S>(options: {
   const settings = { url: url.href, statementTimeoutMs };
   return kyselyOn<S>(
     // At least 2: postgres.js takes `max: 1` as the promise that transactions run on it.
-    new PostgresDriver({ ...settings, max: Math.max(2, shared) }, { ...settings, max: Math.max(1, max - shared) }),
+    new PostgresDriver(
+      { ...settings, max: Math.max(2, shared) },
+      { ...settings, max: Math.max(1, max - shared) },
+    ),
   );
 }
 
@@ -51,7 +54,9 @@ class Session implements DatabaseConnection {
     checkParameters(query.parameters);
     const prepare = query.parameters.length <= MAX_PREPARED_PARAMETERS;
     const rows = await (this.own ?? this.shared).run<R>(query.sql, query.parameters, prepare);
-    return changesRows(rows.command) ? { rows: [...rows], numAffectedRows: BigInt(rows.count) } : { rows: [...rows] };
+    return changesRows(rows.command)
+      ? { rows: [...rows], numAffectedRows: BigInt(rows.count) }
+      : { rows: [...rows] };
   }
 
   streamQuery = noStreaming;

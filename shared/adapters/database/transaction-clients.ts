@@ -30,7 +30,8 @@ export class TransactionClient {
   }
 
   async run<R>(text: string, parameters: readonly unknown[], prepare: boolean): Promise<RowList<R[]>> {
-    if (this.#state !== 'open') throw unavailable('The database', new Error('The connection of the transaction was lost'));
+    if (this.#state !== 'open')
+      throw unavailable('The database', new Error('The connection of the transaction was lost'));
     return await this.#client.run<R>(text, parameters, prepare);
   }
 

@@ -26,11 +26,13 @@ interface Codec {
 const asIs: Parse = (text) => text;
 const plain: Serialize = (value) => {
   if (value instanceof Date) return value.toISOString();
-  if (typeof value === 'object') throw new TypeError('An object was passed where PostgreSQL expects a plain value');
+  if (typeof value === 'object')
+    throw new TypeError('An object was passed where PostgreSQL expects a plain value');
   return String(value);
 };
 /** `2024-05-06 07:08:09.123+00`, made RFC 3339, because engines differ in how they read anything else. */
-const instant: Parse = (text) => new Date(`${text.slice(0, 10)}T${text.slice(11).replace(/([+-]\d\d)$/, '$1:00')}`);
+const instant: Parse = (text) =>
+  new Date(`${text.slice(0, 10)}T${text.slice(11).replace(/([+-]\d\d)$/, '$1:00')}`);
 const bytes: Serialize = (value) => {
   if (!(value instanceof Uint8Array)) throw new TypeError('bytea takes a Uint8Array');
   return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;

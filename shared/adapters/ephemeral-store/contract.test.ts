@@ -47,7 +47,9 @@ function contract(store: EphemeralStore, second: EphemeralStore) {
   test('two processes together get no more than the bucket holds', async () => {
     const name = key();
     const all = await Promise.all(
-      Array.from({ length: 40 }, (_, i) => (i % 2 ? store : second).takeTokens(name, { capacity: 10, perSecond: 0.01 })),
+      Array.from({ length: 40 }, (_, i) =>
+        (i % 2 ? store : second).takeTokens(name, { capacity: 10, perSecond: 0.01 }),
+      ),
     );
     expect(all.filter((decision) => decision.allowed)).toHaveLength(10);
   });
@@ -107,9 +109,12 @@ describe('Redis that is not well', () => {
     const store = openRedis({ url: 'redis://127.0.0.1:1', log });
     const started = performance.now();
     const outcomes = await Promise.all(
-      [store.get('x'), store.ready(), store.takeTokens('x', { capacity: 1, perSecond: 1 }), store.publish('x', 'y')].map((one) =>
-        one.then(() => false, isUnavailable),
-      ),
+      [
+        store.get('x'),
+        store.ready(),
+        store.takeTokens('x', { capacity: 1, perSecond: 1 }),
+        store.publish('x', 'y'),
+      ].map((one) => one.then(() => false, isUnavailable)),
     );
     expect(outcomes).toEqual([true, true, true, true]);
     expect(performance.now() - started).toBeLessThan(1_500);

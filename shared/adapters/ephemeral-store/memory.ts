@@ -97,7 +97,10 @@ export function openMemoryStore(): EphemeralStore {
 }
 
 /** What a bucket that holds `tokens` now answers to a request for `cost` of them (the token bucket of RFC 2697, one rate). */
-export function decide(tokens: number, bucket: { capacity: number; perSecond: number; cost: number }): TokenDecision {
+export function decide(
+  tokens: number,
+  bucket: { capacity: number; perSecond: number; cost: number },
+): TokenDecision {
   const { capacity, perSecond, cost } = bucket;
   // A thousandth of slack: what refills by fractions must not miss a whole token by a rounding error.
   const allowed = tokens + 0.001 >= cost;

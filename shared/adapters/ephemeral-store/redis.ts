@@ -69,7 +69,13 @@ const COMMON: RedisOptions = {
  * The ephemeral store that processes share, on Redis 6.2 or newer. Connects in the background and again after
  * each loss. While Redis is away, or frozen, every command rejects within a second with 503 `upstream-unavailable`.
  */
-export function openRedis({ url, log }: { url: string; log: { warn(fields: object, text: string): void } }): EphemeralStore {
+export function openRedis({
+  url,
+  log,
+}: {
+  url: string;
+  log: { warn(fields: object, text: string): void };
+}): EphemeralStore {
   const redis = new Redis(url, {
     ...COMMON,
     maxRetriesPerRequest: 1,
@@ -109,7 +115,9 @@ export function openRedis({ url, log }: { url: string; log: { warn(fields: objec
       return await command();
     } catch (error) {
       // Replies of Redis itself are bugs of ours, except for these states of the server.
-      const isReply = (error as Error).name === 'ReplyError' && !/^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test((error as Error).message);
+      const isReply =
+        (error as Error).name === 'ReplyError' &&
+        !/^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test((error as Error).message);
       throw isReply ? error : unavailable('The store for limits and presence', error);
     }
   };
@@ -128,9 +136,14 @@ export function openRedis({ url, log }: { url: string; log: { warn(fields: objec
       const left = Number(text);
       const allowed = granted === 1;
       const missing = allowed ? capacity - left : cost - left;
-      return { allowed, remaining: Math.floor(left + 0.001), resetMs: Math.ceil((missing / perSecond) * 1_000) };
+      return {
+        allowed,
+        remaining: Math.floor(left + 0.001),
+        resetMs: Math.ceil((missing / perSecond) * 1_000),
+      };
     },
-    touchMember: async (set, member, ttlMs) => (await ask(() => scripts.touchMember(set, member, Math.ceil(ttlMs)))) === 1,
+    touchMember: async (set, member, ttlMs) =>
+      (await ask(() => scripts.touchMember(set, member, Math.ceil(ttlMs)))) === 1,
     removeMember: async (set, member) => (await ask(() => scripts.removeMember(set, member))) === 1,
     members: (set) => ask(() => scripts.listMembers(set)),
     async publish(channel, message) {
@@ -142,7 +155,9 @@ export function openRedis({ url, log }: { url: string; log: { warn(fields: objec
       const own = (message: string) => listener(message);
       all.add(own);
       // Not awaited while Redis is away: the subscription waits in the queue, and is renewed after each reconnect.
-      const subscribed = subscriber.subscribe(channel).catch((error: unknown) => log.warn({ err: error, channel }, 'redis: could not subscribe'));
+      const subscribed = subscriber
+        .subscribe(channel)
+        .catch((error: unknown) => log.warn({ err: error, channel }, 'redis: could not subscribe'));
       if (subscriber.status === 'ready') await subscribed;
       return async () => {
         all.delete(own);

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Generated, type Kysely, sql } from 'kysely';
-import { deadLetterQueue } from '../../events/topology.ts';
 import { unavailable } from '../../errors.ts';
+import { deadLetterQueue } from '../../events/topology.ts';
 import type { BusMessage, EventBus, Subscription } from '../../ports/event-bus.ts';
 import { DELIVERY_LIMIT, pauseAfter, platformTopology, queuesFor, type Topology } from './topology.ts';
 
@@ -40,7 +40,16 @@ export async function openInProcessBus(options: {
   const { rows } = await sql<{ last: number | null }>`select max(id) as last from messages`.execute(db);
   const queues = new Map<string, Queue>();
   for (const name of Object.keys(topology).flatMap((queue) => [queue, deadLetterQueue(queue)])) {
-    queues.set(name, new Queue(name, { db, log, deliveryLimit, earlier: rows[0]?.last ?? 0, moved: (to) => queues.get(to)?.nudge() }));
+    queues.set(
+      name,
+      new Queue(name, {
+        db,
+        log,
+        deliveryLimit,
+        earlier: rows[0]?.last ?? 0,
+        moved: (to) => queues.get(to)?.nudge(),
+      }),
+    );
   }
   let closed = false;
 
@@ -51,7 +60,10 @@ export async function openInProcessBus(options: {
       if (names.length === 0) throw new Error(`No queue is bound to ${event.name}`);
       const content = JSON.stringify(event);
       // Values, not unnest: a statement whose plan is known by heart.
-      await db.insertInto('messages').values(names.map((queue) => ({ queue, content }))).execute();
+      await db
+        .insertInto('messages')
+        .values(names.map((queue) => ({ queue, content })))
+        .execute();
       for (const name of names) queues.get(name)?.nudge();
     },
     async consume(name, handle, { prefetch = 16 } = {}) {
@@ -181,7 +193,10 @@ class Queue {
   async #deliver(consumer: Consumer, row: Row): Promise<void> {
     await Promise.resolve();
     try {
-      await consumer.handle({ content: row.content, redelivered: row.attempts > 0 || row.id <= this.options.earlier });
+      await consumer.handle({
+        content: row.content,
+        redelivered: row.attempts > 0 || row.id <= this.options.earlier,
+      });
     } catch {
       await this.#giveBack(row);
       return;
@@ -201,7 +216,10 @@ class Queue {
         this.options.moved(queue);
         return;
       } catch (error) {
-        this.options.log.error({ err: error, queue: this.name }, 'event bus: could not dead-letter a message');
+        this.options.log.error(
+          { err: error, queue: this.name },
+          'event bus: could not dead-letter a message',
+        );
       }
     }
     const timer = setTimeout(() => {
@@ -220,7 +238,10 @@ class Queue {
       try {
         await sql`delete from messages where id = any(${ids}::int8[])`.execute(this.options.db);
       } catch (error) {
-        this.options.log.error({ err: error, queue: this.name }, 'event bus: could not remove what was handled');
+        this.options.log.error(
+          { err: error, queue: this.name },
+          'event bus: could not remove what was handled',
+        );
         this.#done.push(...ids);
         break;
       }

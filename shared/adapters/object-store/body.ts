@@ -2,7 +2,10 @@
  * The chunks of an upload. Throws what the body errors with, or the reason of `signal` as soon as it aborts,
  * even while the source is silent. Leaving early cancels the source.
  */
-export async function* chunksOf(body: ReadableStream<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* chunksOf(
+  body: ReadableStream<Uint8Array>,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
   // A cancelled reader's pending read ends at once, whatever its source does.
   const cancel = () => void reader.cancel(signal?.reason).catch(() => {});

@@ -1,6 +1,7 @@
-import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import * as fs from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { notFound, Problem } from '../../errors.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
 import { chunksOf } from './body.ts';
@@ -9,6 +10,13 @@ import { chunksOf } from './body.ts';
 const CHUNK = 256 * 1024;
 /** No key leads here: `=` is encoded in keys. */
 const UPLOADS = '=uploads';
+
+// Plain descriptors for downloads: a FileHandle that is dropped without being closed is fatal to the process.
+const openFile = promisify(fs.open);
+const statFile = promisify(fs.fstat);
+const readFile = promisify(fs.read);
+/** Streams that nobody read to the end or cancelled. */
+const abandoned = new FinalizationRegistry<number>((file) => fs.closeSync(file));
 
 /**
  * Objects as files under `dir`, which one process uses at a time. An upload is written beside its place, synced
@@ -37,16 +45,16 @@ export async function openFiles(dir: string): Promise<ObjectStore> {
       }
     },
     async get(key, range) {
-      const file = await open(pathOf(dir, key)).catch(missing);
-      if (!file) throw notFound('object');
+      const file = await openFile(pathOf(dir, key), 'r').catch(missing);
+      if (file === undefined) throw notFound('object');
       try {
-        const { size } = await file.stat();
+        const { size } = await statFile(file);
         const start = range?.start ?? 0;
         const end = Math.min(range?.end ?? size - 1, size - 1);
         if (range && (start >= size || end < start)) throw new Problem('range-not-satisfiable');
         return read(file, start, end);
       } catch (error) {
-        await file.close();
+        fs.closeSync(file);
         throw error;
       }
     },
@@ -93,37 +101,43 @@ async function write(path: string, chunks: AsyncIterable<Uint8Array>): Promise<n
   }
 }
 
-function read(file: FileHandle, start: number, end: number): ReadableStream<Uint8Array> {
+function read(file: number, start: number, end: number): ReadableStream<Uint8Array> {
   let at = start;
-  return new ReadableStream<Uint8Array>(
+  const close = () => {
+    abandoned.unregister(stream);
+    fs.closeSync(file);
+  };
+  const stream = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        let open = true;
         try {
           const buffer = new Uint8Array(Math.min(CHUNK, end - at + 1));
-          const { bytesRead } = buffer.byteLength > 0 ? await file.read(buffer, 0, buffer.byteLength, at) : { bytesRead: 0 };
+          const { bytesRead } =
+            buffer.length > 0 ? await readFile(file, buffer, 0, buffer.length, at) : { bytesRead: 0 };
           at += bytesRead;
           if (bytesRead > 0) controller.enqueue(buffer.subarray(0, bytesRead));
-          if (at > end || bytesRead === 0) {
-            await file.close();
-            if (at <= end) controller.error(new Error('The file became shorter while it was read'));
-            else controller.close();
-          }
+          if (at <= end && bytesRead > 0) return;
+          open = false;
+          close();
+          if (at <= end) controller.error(new Error('The file became shorter while it was read'));
+          else controller.close();
         } catch (error) {
-          await file.close().catch(() => {});
+          if (open) close();
           controller.error(error);
         }
       },
-      async cancel() {
-        await file.close();
-      },
+      cancel: close,
     },
-    { highWaterMark: 1 },
+    { highWaterMark: 0 },
   );
+  abandoned.register(stream, file, stream);
+  return stream;
 }
 
 /** A rename is durable once its folder is. */
 async function syncDirectory(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY);
+  const folder = await open(path, 'r');
   try {
     await folder.sync();
   } catch (error) {

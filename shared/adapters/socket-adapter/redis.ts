@@ -8,17 +8,30 @@ import type { SocketAdapter } from '../../ports/socket-adapter.ts';
  * their rooms' message numbers. While Redis is away, broadcasts reach this process's own sockets and are not
  * kept for the others; subscriptions are renewed when it is back.
  */
-export function openRedisSocketAdapter({ url, log }: { url: string; log: { warn(fields: object, text: string): void } }): SocketAdapter {
+export function openRedisSocketAdapter({
+  url,
+  log,
+}: {
+  url: string;
+  log: { warn(fields: object, text: string): void };
+}): SocketAdapter {
   const options: RedisOptions = {
     connectTimeout: 5_000,
     retryStrategy: (attempt) => Math.min(attempt * 100, 1_000),
     keepAlive: 10_000,
   };
   // What waits for Redis is dropped after one failed attempt: a broadcast minutes late would only confuse.
-  const publisher = new Redis(url, { ...options, maxRetriesPerRequest: 1, enableAutoPipelining: true, commandTimeout: 2_000 });
+  const publisher = new Redis(url, {
+    ...options,
+    maxRetriesPerRequest: 1,
+    enableAutoPipelining: true,
+    commandTimeout: 2_000,
+  });
   const subscriber = new Redis(url, { ...options, maxRetriesPerRequest: null, autoResubscribe: true });
   for (const client of [publisher, subscriber]) {
-    client.on('error', (error: Error) => log.warn({ err: error }, 'socket adapter: connection to redis lost or refused'));
+    client.on('error', (error: Error) =>
+      log.warn({ err: error }, 'socket adapter: connection to redis lost or refused'),
+    );
   }
   // The adapter doesn't look at what `publish` returns; a rejection nobody handles would end the process.
   const publish = publisher.publish.bind(publisher);
