@@ -2,7 +2,7 @@
 export class Api {
   constructor(
     readonly url: string,
-    private readonly token?: string,
+    readonly token?: string,
   ) {}
 
   /** The same API as a signed-in user. */

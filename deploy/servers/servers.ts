@@ -7,6 +7,7 @@ import { withLock } from './lock.ts';
 import { native } from './native/native.ts';
 import { probe, waitReady } from './probe.ts';
 import {
+  becomesFree,
   freePort,
   isFree,
   openState,
@@ -148,7 +149,9 @@ async function ensureReady(name: ServerName, backend: Backend, context: Context)
     await backend.stop(name, context, known);
   }
   for (const port of PORTS[name]) {
-    if (port === 'rabbitmq.epmd' || (await isFree(state.ports[port]))) continue; // epmd outlives a killed node
+    if (port === 'rabbitmq.epmd') continue; // outlives a killed node, and serves the next
+    // A process that was killed counts as gone when its first thread is; the others hold its ports a little longer.
+    if (await becomesFree(state.ports[port], 5_000)) continue;
     throw new Error(`${name} cannot start: port ${state.ports[port]} is taken by another program.`);
   }
   const begin = Date.now();
