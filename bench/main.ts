@@ -5,11 +5,16 @@ const BENCHMARKS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   passwords: () => import('./passwords.ts'),
 };
 
-const name = process.argv[2];
-const load = name ? BENCHMARKS[name] : undefined;
-if (!load) {
-  console.error(`Which one? npm run bench -- ${Object.keys(BENCHMARKS).join('|')}`);
-  process.exit(2);
+async function main(name: string | undefined): Promise<void> {
+  const load = name ? BENCHMARKS[name] : undefined;
+  if (!load) {
+    console.error(`Which one? npm run bench -- ${Object.keys(BENCHMARKS).join('|')}`);
+    process.exit(2);
+  }
+  await (await load()).run();
+  process.exit(0);
 }
-await (await load()).run();
-process.exit(0);
+
+await main(process.argv[2]);
+
+export {};

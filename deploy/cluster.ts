@@ -96,7 +96,7 @@ async function main(): Promise<void> {
 
 async function serversRunning(dir: string): Promise<boolean> {
   const states = await status({ dir }).catch(() => undefined);
-  return states !== undefined && Object.values(states).some((state) => (state as { running?: boolean }).running === true);
+  return states !== undefined && Object.values(states).some((state) => state.running);
 }
 
 /** One role and schema per service in the database `lyceum`. */

@@ -67,8 +67,8 @@ export interface Service<S extends KernelTables = KernelTables> {
   readiness: Record<string, () => Promise<void>>;
   /** Adds what is not a described route (the key set, sockets' HTTP). */
   extendHttp?: (app: Hono) => void;
-  /** After migrations, before requests. */
-  start?: () => Promise<void>;
+  /** After migrations, before requests. `nudge` wakes the outbox relay: for doors other than HTTP. */
+  start?: (nudge: () => void) => Promise<void>;
   /** Before the database is let go. */
   stop?: () => Promise<void>;
   /** Replaces the plain HTTP server, for the service that owns sockets. */
@@ -104,11 +104,12 @@ export async function startService<S extends KernelTables>(
   await migrate(deps.db, service.name, service.migrations);
 
   const relay = startOutboxRelay({ db: kernel, bus: deps.bus, log, metrics });
-  const routes = [...service.routes, ...deadLetterRoutes<S>(deps.bus)];
+  // First, or `/{userId}` of profiles would take `/dead-letters` for an id.
+  const routes = [...deadLetterRoutes<S>(deps.bus), ...service.routes];
   const app = createApp<S>({ ...deps, service: service.name, basePath: service.basePath, routes, nudge: relay.nudge });
   addOperatorRoutes(app, service, deps, describeRoutes(service.name, service.basePath, routes));
   service.extendHttp?.(app);
-  await service.start?.();
+  await service.start?.(relay.nudge);
 
   const consumers: Subscription[] = [];
   for (const consumer of service.consumers ?? []) {

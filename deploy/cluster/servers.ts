@@ -1,4 +1,4 @@
-import { type Servers, startOne } from '../servers/servers.ts';
+import { type Servers, startOne, status } from '../servers/servers.ts';
 import { RESTART_MS } from './supervisor.ts';
 
 export interface WatchedServers {
@@ -24,7 +24,9 @@ export function watchServers(
     options.log(`${name} ended; starting it again`);
     await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
     try {
-      Object.assign(servers[name], await startOne(name, { dir }));
+      await startOne(name, { dir });
+      // Same port and credentials as before; only the process is another.
+      servers[name].pid = (await status({ dir }))[name].pid ?? servers[name].pid;
     } catch (error) {
       options.log(`${name} could not be started: ${error instanceof Error ? error.message : error}`);
     }

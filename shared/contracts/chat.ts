@@ -8,7 +8,12 @@ export const ROOM_KINDS = ['course', 'group', 'direct'] as const;
 export const RoomKind = z.enum(ROOM_KINDS);
 export type RoomKind = z.infer<typeof RoomKind>;
 
-const Seq = z.number().int().min(0).max(2_147_483_647).meta({ description: 'Number in the room, from 1, without gaps' });
+const Seq = z
+  .number()
+  .int()
+  .min(0)
+  .max(2_147_483_647)
+  .meta({ description: 'Number in the room, from 1, without gaps' });
 
 export const Room = z
   .object({
@@ -74,15 +79,13 @@ const content = {
   replyTo: Id.nullable().optional(),
   attachments: Attachments.optional(),
 };
-const notEmpty = [
-  (message: { body: string; attachments?: unknown[] | undefined }): boolean =>
-    message.body.length > 0 || (message.attachments?.length ?? 0) > 0,
-  { path: ['body'], error: 'must have text or attachments' },
-] as const;
+const hasContent = (message: { body: string; attachments?: unknown[] | undefined }): boolean =>
+  message.body.length > 0 || (message.attachments?.length ?? 0) > 0;
+const NO_CONTENT = { path: ['body'], error: 'must have text or attachments' };
 
 export const NewMessage = z
   .strictObject(content)
-  .refine(...notEmpty)
+  .refine(hasContent, NO_CONTENT)
   .meta({ examples: [{ clientId: 'c-1', body: 'When is the next lesson?' }] });
 export type NewMessage = z.output<typeof NewMessage>;
 
@@ -106,7 +109,10 @@ export const HistoryQuery = z
     after: z.coerce.number().int().min(0).max(2_147_483_647).optional(),
     limit: z.coerce.number().int().min(1).max(100).default(20),
   })
-  .refine((query) => query.before === undefined || query.after === undefined, 'give before or after, not both');
+  .refine(
+    (query) => query.before === undefined || query.after === undefined,
+    'give before or after, not both',
+  );
 
 export const RoomPath = z.strictObject({ roomId: Id });
 export const MemberPath = z.strictObject({ roomId: Id, userId: Id });
@@ -116,7 +122,9 @@ export const Emoji = z
   .string()
   .max(32)
   .refine(
-    (text) => /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic})$/v.test(text) && new TextEncoder().encode(text).length <= 32,
+    (text) =>
+      /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic})$/v.test(text) &&
+      new TextEncoder().encode(text).length <= 32,
     'must be one emoji',
   );
 
@@ -124,11 +132,13 @@ export const Emoji = z
 
 /** The one argument of each client event, before its acknowledgement. */
 export const CLIENT_EVENTS = {
-  'room:join': z.strictObject({ roomId: Id, after: Seq.optional() }).meta({ examples: [{ roomId: '{roomId}' }] }),
+  'room:join': z
+    .strictObject({ roomId: Id, after: Seq.optional() })
+    .meta({ examples: [{ roomId: '{roomId}' }] }),
   'room:leave': z.strictObject({ roomId: Id }).meta({ examples: [{ roomId: '{roomId}' }] }),
   'message:send': z
     .strictObject({ roomId: Id, ...content })
-    .refine(...notEmpty)
+    .refine(hasContent, NO_CONTENT)
     .meta({ examples: [{ roomId: '{roomId}', clientId: 's-1', body: 'Good morning' }] }),
   'message:edit': z
     .strictObject({ messageId: Id, body: MessageBody.refine((body) => body.length > 0, 'must have text') })
@@ -144,7 +154,9 @@ export const CLIENT_EVENTS = {
   read: z.strictObject({ roomId: Id, seq: Seq }).meta({ examples: [{ roomId: '{roomId}', seq: 0 }] }),
   'presence:list': z.strictObject({ roomId: Id }).meta({ examples: [{ roomId: '{roomId}' }] }),
   /** Hands over a fresh access token of the same user before the old one runs out. */
-  'auth:refresh': z.strictObject({ token: z.string().min(1).max(4096) }).meta({ examples: [{ token: '{token}' }] }),
+  'auth:refresh': z
+    .strictObject({ token: z.string().min(1).max(4096) })
+    .meta({ examples: [{ token: '{token}' }] }),
 } as const satisfies Record<string, z.ZodType>;
 export type ClientEvent = keyof typeof CLIENT_EVENTS;
 export type ClientInput<E extends ClientEvent> = z.output<(typeof CLIENT_EVENTS)[E]>;

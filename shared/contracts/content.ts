@@ -36,7 +36,10 @@ const search = line(200).meta({ description: 'Words to look for' });
 
 export const CourseListQuery = PageQuery.extend({
   q: search.optional(),
-  mine: z.enum(['true', 'false']).optional().meta({ description: 'Only courses the caller teaches or is enrolled in' }),
+  mine: z
+    .enum(['true', 'false'])
+    .optional()
+    .meta({ description: 'Only courses the caller teaches or is enrolled in' }),
 });
 
 export const FileListQuery = PageQuery.extend({ courseId: Id.optional(), q: search.optional() });
@@ -67,10 +70,18 @@ const language = z
 
 export const CreateCourse = z
   .strictObject({ title: line(200), summary: prose(5_000).optional(), language: language.optional() })
-  .meta({ examples: [{ title: 'Knots and splices', summary: 'From the bowline to the eye splice.', language: 'en' }] });
+  .meta({
+    examples: [
+      { title: 'Knots and splices', summary: 'From the bowline to the eye splice.', language: 'en' },
+    ],
+  });
 
 export const UpdateCourse = z
-  .strictObject({ title: line(200).optional(), summary: prose(5_000).optional(), language: language.optional() })
+  .strictObject({
+    title: line(200).optional(),
+    summary: prose(5_000).optional(),
+    language: language.optional(),
+  })
   .meta({ examples: [{ summary: 'Now with a lesson on whipping.' }] });
 
 const lessonFields = {
@@ -94,7 +105,11 @@ export const CreateLesson = z
     module: lessonFields.module.optional(),
     position: lessonFields.position.optional(),
   })
-  .meta({ examples: [{ title: 'The bowline', kind: 'text', body: '# The bowline\n\nThe rabbit comes out of the hole…' }] });
+  .meta({
+    examples: [
+      { title: 'The bowline', kind: 'text', body: '# The bowline\n\nThe rabbit comes out of the hole…' },
+    ],
+  });
 
 export const UpdateLesson = z
   .strictObject({
@@ -166,7 +181,9 @@ export const Lesson = z
   .meta({ id: 'Lesson' });
 
 export const Enrolment = z.object({ courseId: Id, userId: Id, enrolledAt: Time }).meta({ id: 'Enrolment' });
-export const EnrolmentListItem = Enrolment.extend({ displayName: z.string() }).meta({ id: 'EnrolmentListItem' });
+export const EnrolmentListItem = Enrolment.extend({ displayName: z.string() }).meta({
+  id: 'EnrolmentListItem',
+});
 
 const counts = { completed: z.number().int(), total: z.number().int(), percent: z.number().int() };
 export const ProgressCounts = z.object(counts).meta({ id: 'ProgressCounts' });

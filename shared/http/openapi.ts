@@ -19,6 +19,9 @@ export function describeRoutes<S extends KernelTables>(service: ServiceName, bas
   const schemas: Record<string, unknown> = {};
   const convert = (schema: z.ZodType, io: 'input' | 'output'): unknown => {
     const json = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Record<string, unknown>;
+    // zod drops the examples of a schema that transforms, because it takes them for outputs; ours are inputs.
+    const examples = io === 'input' ? schema.meta()?.examples : undefined;
+    if (examples !== undefined) json.examples = examples;
     const { $defs, $schema: _, id, ...rest } = json as { $defs?: Record<string, unknown>; $schema?: string; id?: string };
     for (const [name, definition] of Object.entries($defs ?? {})) schemas[name] = hoist(definition);
     if (typeof id === 'string') {

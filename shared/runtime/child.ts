@@ -135,8 +135,7 @@ export class ChildWorker<I, O> {
   #ended(child: ChildProcess): void {
     if (child !== this.#child) return;
     this.#child = undefined;
-    if (this.#current)
-      this.#finish((job) => job.reject(new ChildFailure('crashed', 'the process died of it')));
+    this.#finish((job) => job.reject(this.#failure('crashed', 'the process died of it')));
   }
 
   async #watchMemory(child: ChildProcess): Promise<void> {

@@ -144,7 +144,10 @@ function hostOnNodeHttp(limits: SocketLimits): SocketHost {
 }
 
 /** Ends connections whose client does not read: what waits for it must not fill our memory. */
-function cutOffSlow(connections: () => Iterable<Connection>, limits: SocketLimits): ReturnType<typeof setInterval> {
+function cutOffSlow(
+  connections: () => Iterable<Connection>,
+  limits: SocketLimits,
+): ReturnType<typeof setInterval> {
   const check = () => {
     for (const connection of connections()) {
       const socket = connection.transport?.socket;
@@ -165,10 +168,14 @@ const sizeOf = (data: unknown): number =>
 const isSocketPath = (path: string): boolean => path === PATH || path === PATH.slice(0, -1);
 
 const isWebSocket = (request: Request, url: URL): boolean =>
-  request.headers.get('upgrade')?.toLowerCase() === 'websocket' && url.searchParams.get('transport') === 'websocket';
+  request.headers.get('upgrade')?.toLowerCase() === 'websocket' &&
+  url.searchParams.get('transport') === 'websocket';
 
 const refusePolling = (): Response =>
   problemResponse(
-    new Problem('validation-failed', 'Socket.IO is served over WebSocket only: set transports: ["websocket"].'),
+    new Problem(
+      'validation-failed',
+      'Socket.IO is served over WebSocket only: set transports: ["websocket"].',
+    ),
     newId(),
   );

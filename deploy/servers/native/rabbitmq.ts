@@ -36,7 +36,9 @@ export async function prepareRabbitmq({ dir, state }: Context): Promise<Command>
       RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
       RABBITMQ_NODE_PORT: String(state.ports.rabbitmq),
       RABBITMQ_DIST_PORT: String(state.ports['rabbitmq.distribution']),
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+      // Erlang's schedulers would spin while idle, at the cost of everything else on a small machine.
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:
+        '+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}',
       RABBITMQ_CONF_ENV_FILE: join(folder, 'none.conf'),
       RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
       RABBITMQ_CONFIG_FILES: join(folder, 'none.d'),

@@ -1,17 +1,20 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EventEnvelope } from '../../contracts/events.ts';
 import { isUnavailable } from '../../errors.ts';
 import type { EventBus, Subscription } from '../../ports/event-bus.ts';
 import { realServer } from '../../testing/servers.ts';
+import { tcpProxy } from '../../testing/tcp-proxy.ts';
 import { openPglite, type PgliteServer } from '../database/pglite.ts';
 import { type BusTables, openInProcessBus } from './in-process.ts';
 import { openRabbitmq } from './rabbitmq.ts';
 import type { Topology } from './topology.ts';
+
+// A first start of PGlite takes seconds, more on a busy machine.
+setDefaultTimeout(60_000);
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const log = { info: () => {}, warn: () => {}, error: () => {} };
@@ -279,44 +282,8 @@ describe.skipIf(rabbitmq === undefined)('RabbitMQ (skipped without the real serv
     await connection.close();
   });
 
-  /** A way to the broker that can be cut or frozen. */
-  const proxy = async () => {
-    const { hostname, port } = new URL(rabbitmq.url);
-    const sockets = new Set<Socket>();
-    let frozen = false;
-    const server = createServer((client) => {
-      const upstream = dial(Number(port || 5672), hostname);
-      for (const [from, to] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
-        sockets.add(from);
-        from.on('data', (data) => void (frozen || to.write(data)));
-        from.on('error', () => {});
-        from.on('close', () => {
-          sockets.delete(from);
-          to.destroy();
-        });
-      }
-    }).listen(0);
-    await new Promise((resolve) => server.once('listening', resolve));
-    const url = new URL(rabbitmq.url);
-    url.hostname = '127.0.0.1';
-    url.port = String((server.address() as { port: number }).port);
-    return {
-      url: url.href,
-      cut: () => {
-        for (const socket of sockets) socket.destroy();
-      },
-      freeze: (on: boolean) => {
-        frozen = on;
-      },
-      close: () => server.close(),
-    };
-  };
-
   test('a cut connection rejects what was on its way, and everything goes on by itself', async () => {
-    const way = await proxy();
+    const way = await tcpProxy(rabbitmq.url);
     const bus = await openRabbitmq(options(way.url));
     await until(() =>
       bus.ready().then(
@@ -347,7 +314,7 @@ describe.skipIf(rabbitmq === undefined)('RabbitMQ (skipped without the real serv
   }, 30_000);
 
   test('a frozen broker: publish rejects after 5 s, and it comes back', async () => {
-    const way = await proxy();
+    const way = await tcpProxy(rabbitmq.url);
     const bus = await openRabbitmq(options(way.url));
     await until(() =>
       bus.ready().then(

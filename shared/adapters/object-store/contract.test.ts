@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,9 @@ import { realServer } from '../../testing/servers.ts';
 import { openFiles, pathOf, uploadsIn } from './files.ts';
 import { openMinio } from './minio.ts';
 import { partSize } from './multipart.ts';
+
+// A first start of PGlite takes seconds, more on a busy machine.
+setDefaultTimeout(60_000);
 
 const MiB = 1024 * 1024;
 const log = { warn: () => {}, info: () => {} };
@@ -162,7 +165,7 @@ function contract(open: () => Promise<Setup>) {
     const reader = (await store.get(name)).getReader();
     await reader.read();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    reader.releaseLock();
+    await reader.cancel();
     clearInterval(watch);
     console.log(`peak: ${Math.round(peak / MiB)} MiB above the start`);
     expect(peak).toBeLessThan(200 * MiB);

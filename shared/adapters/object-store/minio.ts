@@ -7,6 +7,8 @@ import { type Deadlines, problemOf, s3Calls } from './s3-calls.ts';
 
 /** Milliseconds. */
 const CONTROL_MS = 5_000;
+/** MinIO lets a delete wait until nobody is in the middle of reading the object. */
+const DELETE_MS = 15_000;
 /** Putting many parts together takes a server its time. */
 const COMPLETE_MS = 60_000;
 /** Milliseconds without a byte after which a download is given up. */
@@ -162,7 +164,7 @@ export async function openMinio(options: {
       }
     },
     async delete(key) {
-      await control(() => client.removeObject(bucket, key)).catch((error: unknown) => {
+      await control(() => client.removeObject(bucket, key), DELETE_MS).catch((error: unknown) => {
         if (!(error instanceof Problem && error.code === 'not-found')) throw error;
       });
       for (;;) {

@@ -1,0 +1,25 @@
+import { createLog, type LogLevel } from '../shared/observability/log.ts';
+import { createMetrics } from '../shared/observability/metrics.ts';
+import { openClusterGateway } from '../shared/platform/cluster.ts';
+import { logStrayErrors, onStopSignal } from '../shared/platform/process.ts';
+import { parseGatewayConfig } from './config.ts';
+import { createGateway } from './gateway.ts';
+
+/** Requests and sockets in hand have so long when the process is asked to stop, in milliseconds. */
+const GRACE_MS = 15_000;
+
+const log = createLog('gateway', (process.env.LOG_LEVEL as LogLevel | undefined) ?? 'info');
+logStrayErrors(log);
+try {
+  const config = parseGatewayConfig(process.env);
+  const platform = await openClusterGateway(process.env, log);
+  const { ephemeral, tokens } = platform;
+  const gateway = await createGateway({ config, ephemeral, tokens, log, metrics: createMetrics('gateway'), reusePort: true });
+  onStopSignal(log, async () => {
+    await gateway.stop(GRACE_MS);
+    await platform.close();
+  });
+} catch (error) {
+  log.error({ reason: error instanceof Error ? error.message : String(error) }, 'could not start');
+  process.exit(1);
+}

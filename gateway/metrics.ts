@@ -1,0 +1,51 @@
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { Metrics } from '../shared/observability/metrics.ts';
+
+/** What the gateway counts beside what every service counts. */
+export interface GatewayMetrics {
+  registry: Metrics['registry'];
+  /** Rate, errors and duration per route of the table. */
+  requests: Metrics['requests'];
+  /** The same per service behind it. */
+  upstreamRequests: Histogram<'upstream' | 'status'>;
+  upstreamFailures: Counter<'upstream' | 'kind'>;
+  inFlight: Gauge;
+  openSockets: Gauge;
+  socketsClosed: Counter<'reason'>;
+  rateLimits: Counter<'class' | 'outcome' | 'store'>;
+}
+
+export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics {
+  const registers = [registry];
+  return {
+    registry,
+    requests,
+    upstreamRequests: new Histogram({
+      name: 'lyceum_gateway_upstream_duration_seconds',
+      help: 'Time of a proxied request, from its head to the end of its reply.',
+      labelNames: ['upstream', 'status'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers,
+    }),
+    upstreamFailures: new Counter({
+      name: 'lyceum_gateway_upstream_failures_total',
+      help: 'Attempts that failed, by kind: connect, broken, timeout, stalled.',
+      labelNames: ['upstream', 'kind'],
+      registers,
+    }),
+    inFlight: new Gauge({ name: 'lyceum_gateway_requests_in_flight', help: 'Requests being answered.', registers }),
+    openSockets: new Gauge({ name: 'lyceum_gateway_open_sockets', help: 'WebSockets being relayed.', registers }),
+    socketsClosed: new Counter({
+      name: 'lyceum_gateway_sockets_closed_total',
+      help: 'WebSockets that ended, by who or what ended them.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    rateLimits: new Counter({
+      name: 'lyceum_gateway_rate_limit_decisions_total',
+      help: 'Decisions by class and outcome; store tells whether all gateways counted together.',
+      labelNames: ['class', 'outcome', 'store'],
+      registers,
+    }),
+  };
+}

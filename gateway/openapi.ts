@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto';
+import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
+import type { OpenApiDocument } from '../shared/http/openapi.ts';
+import type { Log } from '../shared/observability/log.ts';
+import { VERSION } from '../shared/platform/version.ts';
+import { probe } from './probe.ts';
+import type { UpstreamPool } from './proxy/upstreams.ts';
+
+const UNTIL_COMPLETE_MS = 10_000;
+const ONCE_COMPLETE_MS = 60_000;
+
+export interface OpenApiSource {
+  /** The merged document as it is known now, as JSON, with its entity tag. */
+  current(): Promise<{ json: string; etag: string }>;
+  stop(): void;
+}
+
+/** Keeps the services' documents merged into one. A service that is down keeps the part that was last seen of it. */
+export function createOpenApi(pools: Record<ServiceName, UpstreamPool>, publicUrl: string, log: Log): OpenApiSource {
+  const parts = new Map<ServiceName, OpenApiDocument>();
+  let merged = render(parts, publicUrl);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let stopped = false;
+
+  async function refresh(): Promise<void> {
+    await Promise.all(
+      SERVICES.map(async (name) => {
+        const part = await fetchPart(pools[name]).catch((error) => log.debug({ upstream: name, reason: String(error) }, 'no OpenAPI part'));
+        if (part) parts.set(name, part);
+      }),
+    );
+    merged = render(parts, publicUrl);
+    if (stopped) return;
+    timer = setTimeout(refresh, parts.size === SERVICES.length ? ONCE_COMPLETE_MS : UNTIL_COMPLETE_MS);
+    timer.unref?.();
+  }
+  const first = refresh();
+
+  return {
+    async current() {
+      await first;
+      return merged;
+    },
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function fetchPart(pool: UpstreamPool): Promise<OpenApiDocument> {
+  let last: unknown;
+  for (const { host } of pool.order()) {
+    try {
+      return (await (await probe(`http://${host}/openapi.json`, 3_000)).json()) as OpenApiDocument;
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last;
+}
+
+function render(parts: ReadonlyMap<ServiceName, OpenApiDocument>, publicUrl: string): { json: string; etag: string } {
+  const json = JSON.stringify(mergeDocuments(parts, publicUrl));
+  return { json, etag: `"${createHash('sha256').update(json).digest('base64url').slice(0, 27)}"` };
+}
+
+/** One document of many. Components of one name but different content get their service's name in front. */
+export function mergeDocuments(parts: ReadonlyMap<ServiceName, OpenApiDocument>, publicUrl: string): OpenApiDocument & { servers: { url: string }[] } {
+  const merged = {
+    openapi: '3.1.0' as const,
+    info: {
+      title: 'Lyceum',
+      version: VERSION,
+      description: 'The real-time backend of an online school. Errors are application/problem+json (RFC 9457).',
+    },
+    servers: [{ url: publicUrl }],
+    paths: {} as OpenApiDocument['paths'],
+    components: { schemas: {} as Record<string, unknown>, securitySchemes: {} as Record<string, unknown> },
+    tags: [] as OpenApiDocument['tags'],
+  };
+  for (const service of SERVICES) {
+    const part = parts.get(service);
+    if (!part) continue;
+    const { schemas } = merged.components;
+    const clashes = Object.entries(part.components?.schemas ?? {})
+      .filter(([name, schema]) => name in schemas && JSON.stringify(schemas[name]) !== JSON.stringify(schema))
+      .map(([name]) => name);
+    const own = clashes.reduce(
+      (text, name) => text.replaceAll(`"#/components/schemas/${name}"`, `"#/components/schemas/${service}.${name}"`),
+      JSON.stringify(part),
+    );
+    const renamed = JSON.parse(own) as OpenApiDocument;
+    for (const [name, schema] of Object.entries(renamed.components?.schemas ?? {})) {
+      schemas[clashes.includes(name) ? `${service}.${name}` : name] = schema;
+    }
+    Object.assign(merged.components.securitySchemes, renamed.components?.securitySchemes);
+    Object.assign(merged.paths, renamed.paths);
+    merged.tags.push(...(renamed.tags ?? []));
+  }
+  return merged;
+}

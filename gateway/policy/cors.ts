@@ -1,0 +1,38 @@
+import { Problem } from '../../shared/errors.ts';
+import type { Exchange } from '../exchange.ts';
+import { METHODS } from '../routes.ts';
+
+const EXPOSED = 'X-Request-Id, ETag, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Content-Disposition, Content-Range';
+const ACCEPTED = 'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-Match, If-None-Match, If-Range, Range, X-Request-Id, traceparent, tracestate';
+
+/** Origins whose pages may call us: the configured ones and our own. */
+export const allowedOrigins = (corsOrigins: string[], publicUrl: string): ReadonlySet<string> =>
+  new Set([...corsOrigins, new URL(publicUrl).origin]);
+
+/**
+ * Cross-origin calls (Fetch standard, 3.2). True if the exchange was a preflight and is answered. Without a listed
+ * origin a reply carries no permission, and the browser keeps it from the page.
+ */
+export function applyCors(exchange: Exchange, allowed: ReadonlySet<string>): boolean {
+  const { origin, 'access-control-request-method': wanted } = exchange.request.headers;
+  if (origin === undefined) return false;
+  const isPreflight = exchange.method === 'OPTIONS' && wanted !== undefined;
+  exchange.headers.set('vary', 'Origin');
+  if (!allowed.has(origin)) {
+    if (isPreflight) throw new Problem('forbidden', 'This origin may not call the API.');
+    return false;
+  }
+  exchange.headers.set('access-control-allow-origin', origin);
+  exchange.headers.set('access-control-allow-credentials', 'true');
+  if (!isPreflight) {
+    exchange.headers.set('access-control-expose-headers', EXPOSED);
+    return false;
+  }
+  exchange.route = 'preflight';
+  exchange.reply(204, {
+    'access-control-allow-methods': METHODS.join(', '),
+    'access-control-allow-headers': ACCEPTED,
+    'access-control-max-age': '600',
+  });
+  return true;
+}

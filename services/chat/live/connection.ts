@@ -1,0 +1,201 @@
+import type { z } from 'zod';
+import { type Access, enforce } from '../../../shared/auth/access.ts';
+import type { Caller, TokenVerifier } from '../../../shared/auth/tokens.ts';
+import type { AckError } from '../../../shared/contracts/chat.ts';
+import { Problem, toProblem } from '../../../shared/errors.ts';
+import { validate } from '../../../shared/http/body.ts';
+import type { Origin } from '../../../shared/http/context.ts';
+import { newId } from '../../../shared/ids.ts';
+import type { Log } from '../../../shared/observability/log.ts';
+import type { Metrics } from '../../../shared/observability/metrics.ts';
+import { newTraceparent, traceIdOf } from '../../../shared/observability/trace.ts';
+import { type AnySocket, sessionKey, userKey } from './names.ts';
+
+/** Events of one connection: a burst, then so many a second. */
+const EVENT_BURST = 120;
+const EVENTS_PER_SECOND = 40;
+/** Events of one connection that wait for their turn. */
+const MOST_WAITING = 500;
+/** After its token has expired a connection may still hand over a fresh one for this long. */
+const GRACE_MS = 20_000;
+const LONGEST_TIMER_MS = 2_000_000_000;
+
+/** One client event: who may send it, what it carries, what it does. */
+export interface SocketEvent {
+  access: Access;
+  schema: z.ZodType;
+  /** Resolves with what the acknowledgement has beside `ok: true`. */
+  handle(connection: Connection, input: unknown, origin: Origin, log: Log): Promise<object>;
+}
+
+export interface ConnectionDeps {
+  tokens: TokenVerifier;
+  log: Log;
+  metrics: Metrics;
+  limitScale: number;
+}
+
+/**
+ * One client in one namespace: its caller, its events one after the other (so that what a client sends in order
+ * happens in order), its limits and its end. Whatever a client sends, the answer is an acknowledgement.
+ */
+export class Connection {
+  #caller: Caller;
+  #token: string;
+  #expiry: ReturnType<typeof setTimeout> | undefined;
+  #last: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #tokens: number;
+  #refilledAt = performance.now();
+
+  constructor(
+    readonly socket: AnySocket,
+    private readonly events: ReadonlyMap<unknown, SocketEvent>,
+    private readonly deps: ConnectionDeps,
+    caller: Caller,
+    token: string,
+  ) {
+    this.#caller = caller;
+    this.#token = token;
+    this.#tokens = EVENT_BURST * deps.limitScale;
+    void socket.join([userKey(caller.userId), sessionKey(caller.sessionId)]);
+    this.#endWhenExpired();
+    socket.on('disconnect', () => clearTimeout(this.#expiry));
+    // A broken frame closes the connection; without a listener Node would call it an unhandled error.
+    socket.on('error', () => {});
+    // Every packet ends here (`next` is never called), so no event name can reach the socket's own emitter.
+    socket.use((packet) => this.#take(packet as unknown[]));
+  }
+
+  get caller(): Caller {
+    return this.#caller;
+  }
+
+  /** Goes on under a fresh token of the same user. Throws what the verifier does, or `forbidden`. */
+  async renew(token: string): Promise<{ expiresAt: string }> {
+    const caller = await this.deps.tokens.verify(token);
+    if (caller.userId !== this.#caller.userId)
+      throw new Problem('forbidden', 'The token is of somebody else.');
+    if (caller.sessionId !== this.#caller.sessionId) {
+      void this.socket.leave(sessionKey(this.#caller.sessionId));
+      void this.socket.join(sessionKey(caller.sessionId));
+    }
+    this.#caller = caller;
+    this.#token = token;
+    this.#endWhenExpired();
+    return { expiresAt: new Date(caller.expiresAt * 1000).toISOString() };
+  }
+
+  /** Tells the client why, and closes. */
+  end(reason: string): void {
+    this.socket.emit('session:ended', { reason });
+    this.socket.disconnect(true);
+  }
+
+  #endWhenExpired(): void {
+    clearTimeout(this.#expiry);
+    const ms = this.#caller.expiresAt * 1000 - Date.now() + GRACE_MS;
+    this.#expiry = setTimeout(() => this.end('token-expired'), Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
+  }
+
+  #take(packet: unknown[]): void {
+    const last = packet.at(-1);
+    const ack = typeof last === 'function' ? (last as (reply: object) => void) : undefined;
+    const [name, ...args] = ack ? packet.slice(0, -1) : packet;
+    const wait = this.#overLimit();
+    if (wait > 0) {
+      const detail = 'Too many events on this connection. Slow down.';
+      ack?.(refusal(new Problem('rate-limited', detail, { retryAfter: wait })));
+      this.#count(name, 'rate-limited', 0);
+      return;
+    }
+    this.#waiting++;
+    this.#last = this.#last.then(async () => {
+      const started = performance.now();
+      const reply = await this.#run(name, args);
+      this.#waiting--;
+      ack?.(reply);
+      this.#count(name, 'error' in reply ? reply.error.code : 'ok', performance.now() - started);
+    });
+  }
+
+  async #run(name: unknown, args: unknown[]): Promise<AckError | { ok: true }> {
+    const origin: Origin = {
+      requestId: newId(),
+      traceparent: newTraceparent(),
+      ip: this.#address(),
+      userAgent: String(this.socket.handshake.headers['user-agent'] ?? '').slice(0, 300),
+    };
+    const log = this.deps.log.child({ requestId: origin.requestId, traceId: traceIdOf(origin.traceparent) });
+    try {
+      const event = this.events.get(name);
+      if (!event) throw new Problem('not-found', 'There is no such event.');
+      if (event.access.token === 'required') await this.#verify();
+      enforce(event.access, this.#caller);
+      if (args.length > 1) throw new Problem('validation-failed', 'An event carries one object.');
+      const input = validate(event.schema, args[0], 'body');
+      return { ok: true, ...(await event.handle(this, input, origin, log)) };
+    } catch (error) {
+      const problem = toProblem(error);
+      if (problem.status >= 500) {
+        const cause = problem.cause ?? problem;
+        const reason = cause instanceof Error ? (cause.stack ?? String(cause)) : String(cause);
+        log[problem.status === 500 ? 'error' : 'warn'](
+          { event: String(name), code: problem.code, reason },
+          'socket event failed',
+        );
+      }
+      return refusal(problem);
+    }
+  }
+
+  /** The session may have been ended since the last event, on any process. Signatures are cached by the verifier. */
+  async #verify(): Promise<void> {
+    try {
+      this.#caller = await this.deps.tokens.verify(this.#token);
+    } catch (error) {
+      // An expired token can still be renewed; a session that is over can't.
+      if (error instanceof Problem && error.code === 'unauthenticated')
+        setImmediate(() => this.end('session-revoked'));
+      throw error;
+    }
+  }
+
+  /** Seconds to wait, or 0. A token bucket of this connection alone, so that it costs no look-up. */
+  #overLimit(): number {
+    const perSecond = EVENTS_PER_SECOND * this.deps.limitScale;
+    const now = performance.now();
+    this.#tokens = Math.min(
+      EVENT_BURST * this.deps.limitScale,
+      this.#tokens + ((now - this.#refilledAt) / 1000) * perSecond,
+    );
+    this.#refilledAt = now;
+    if (this.#waiting >= MOST_WAITING * this.deps.limitScale) return 1;
+    if (this.#tokens < 1) return (1 - this.#tokens) / perSecond;
+    this.#tokens--;
+    return 0;
+  }
+
+  #address(): string {
+    const forwarded = this.socket.handshake.headers['x-forwarded-for'];
+    const list = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
+    return list?.split(',').at(-1)?.trim() ?? this.socket.handshake.address ?? '';
+  }
+
+  #count(name: unknown, status: string, ms: number): void {
+    const route = this.events.has(name) ? String(name) : 'unknown';
+    this.deps.metrics.requests.observe({ method: 'SOCKET', route, status }, ms / 1000);
+  }
+}
+
+export function refusal(problem: Problem): AckError {
+  return {
+    ok: false,
+    error: {
+      code: problem.code,
+      detail: problem.detail,
+      ...(problem.errors ? { errors: problem.errors } : {}),
+      ...(problem.retryAfter === undefined ? {} : { retryAfter: Math.max(1, Math.ceil(problem.retryAfter)) }),
+    },
+  };
+}

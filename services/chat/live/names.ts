@@ -1,0 +1,20 @@
+import type { Server, Socket } from 'socket.io';
+import type {
+  ClientToServer,
+  NotificationsToClient,
+  ServerToClient,
+} from '../../../shared/contracts/chat.ts';
+
+/** The two namespaces and the Socket.IO rooms in them. */
+export type ChatServer = Server<ClientToServer, ServerToClient>;
+export type ChatSocket = Socket<ClientToServer, ServerToClient>;
+export type NotificationsSocket = Socket<ClientToServer, NotificationsToClient>;
+/** What a socket of either namespace can do. */
+export type AnySocket = Socket<ClientToServer, Pick<ServerToClient, 'session:ended'>>;
+
+export const NOTIFICATIONS = '/notifications';
+
+export const roomKey = (roomId: string): string => `room:${roomId}`;
+/** Every socket of a user, on every process. */
+export const userKey = (userId: string): string => `user:${userId}`;
+export const sessionKey = (sessionId: string): string => `session:${sessionId}`;

@@ -1,0 +1,4 @@
+import { runProcess } from '../../shared/platform/process.ts';
+import { createProfile } from './service.ts';
+
+runProcess('profile', createProfile);
