@@ -29,8 +29,8 @@ export async function createPages(options: {
     '/readyz': async (exchange) => {
       // Without details, and true as long as something can be answered: one service that is down must not take
       // every gateway out of the load balancer. The internal port tells the whole state.
-      const { dependencies } = draining() ? { dependencies: {} } : await readiness();
-      const ready = Object.values(dependencies).some(({ ok, replicas }) => ok && replicas !== undefined);
+      const state = draining() ? undefined : await readiness();
+      const ready = Object.values(state?.dependencies ?? {}).some(({ ok, replicas }) => ok && replicas !== undefined);
       json(exchange, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' });
     },
     '/openapi.json': async (exchange) => {

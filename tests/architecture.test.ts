@@ -28,7 +28,7 @@ const KERNEL = [
 const OBSERVABILITY = ['shared/observability/{log,trace,metrics}.ts'];
 const DOORS = ['own/{http,socket,events,service,main}.ts', 'own/http/**'];
 const CHOSEN_BY_PLATFORM = ['shared/adapters/**', 'shared/platform/**'];
-const FOR_TESTS = ['shared/testing/**', 'tests/**', '**/*.test.ts', '**/test-*.ts'];
+const FOR_TESTS = ['shared/testing/**', 'tests/**', '**/*.test.ts', '**/{testing,test-*}.ts'];
 
 const RULES: Rule[] = [
   { layer: 'contracts', files: 'shared/contracts/*.ts', may: ['zod', 'shared/contracts/common.ts'] },
@@ -46,6 +46,7 @@ const RULES: Rule[] = [
     layer: 'doors (http, socket, events)',
     files: 'services/*/{http,socket,events}.ts',
     may: [
+      'own/http/**',
       'own/operations/**',
       'own/live/**',
       'own/context.ts',

@@ -22,10 +22,9 @@ export interface MailCatcherOptions {
   host?: string;
   /** Where the mails stay. One catcher a folder. */
   dir: string;
+  /** Largest mail accepted, announced as SIZE (RFC 1870); 25 MiB unless said. */
+  maxMailBytes?: number;
 }
-
-/** Largest mail accepted, bytes; announced as SIZE (RFC 1870). */
-const MAX_MAIL_BYTES = 25 * 1024 * 1024;
 
 /**
  * Starts an SMTP server that delivers to nobody and shows what it caught.
@@ -36,7 +35,7 @@ export async function startMailCatcher(options: MailCatcherOptions): Promise<Mai
   const host = options.host ?? '127.0.0.1';
   const store = await openMailStore(options.dir);
   const handle = mailHandler(store);
-  const smtp = smtpServer(store);
+  const smtp = smtpServer(store, options.maxMailBytes ?? 25 * 1024 * 1024);
   const http = httpServer(handle);
   const smtpPort = await listen(smtp.server, options.smtpPort, host);
   let httpPort: number;
@@ -57,10 +56,10 @@ export async function startMailCatcher(options: MailCatcherOptions): Promise<Mai
   };
 }
 
-function smtpServer(store: MailStore): SMTPServer {
+function smtpServer(store: MailStore, maxMailBytes: number): SMTPServer {
   const smtp = new SMTPServer({
     banner: 'Lyceum mail catcher',
-    size: MAX_MAIL_BYTES,
+    size: maxMailBytes,
     // Senders differ in whether they sign in; every name and password will do.
     authOptional: true,
     allowInsecureAuth: true,
@@ -69,7 +68,7 @@ function smtpServer(store: MailStore): SMTPServer {
     disableReverseLookup: true,
     closeTimeout: 2_000,
     onData(stream, session, done) {
-      read(stream)
+      read(stream, maxMailBytes)
         .then((raw) => {
           if (stream.sizeExceeded)
             throw Object.assign(new Error('The mail is too large'), { responseCode: 552 });
@@ -108,12 +107,12 @@ function address(value: Address | undefined): string {
   return value?.address ?? '';
 }
 
-async function read(stream: Readable): Promise<Uint8Array> {
+async function read(stream: Readable, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {
     size += chunk.length;
-    if (size <= MAX_MAIL_BYTES) chunks.push(chunk); // read on to the end, or the client never hears the refusal
+    if (size <= maxBytes) chunks.push(chunk); // read on to the end, or the client never hears the refusal
   }
   return Buffer.concat(chunks);
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { existsSync, statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,8 @@ import { Client } from 'minio';
 import { createTransport } from 'nodemailer';
 import postgres from 'postgres';
 import { down, SERVER_NAMES, type Servers, startOne, status, up } from './servers.ts';
+
+setDefaultTimeout(60_000);
 
 // A folder of its own (mode 0700, so PostgreSQL's account cannot reach it): the developer's servers are not touched.
 let dir: string;

@@ -12,7 +12,7 @@ import type { ChatTables } from './store/tables.ts';
 
 /** Rooms, messages, presence, and every socket of the platform. */
 export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service<ChatTables>> {
-  const host = createSocketHost();
+  const host = await createSocketHost();
   const io: ChatServer = host.io;
   deps.socketAdapter.attach(host.io);
   const hub = createHub(io, deps);

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { databaseReady } from '../../shared/db/ready.ts';
+import { serveStreams } from '../../shared/runtime/streaming-server.ts';
 import { type Service, type ServiceDeps, systemContext } from '../../shared/service.ts';
 import { peopleHandlers, processingHandlers } from './events.ts';
 import { contentRoutes } from './http.ts';
@@ -40,6 +41,7 @@ export async function createContent(deps: ServiceDeps<ContentTables>): Promise<S
     async start() {
       keys.link = await secret(db, 'link-key', randomBytes(32).toString('base64url'));
     },
+    listen: serveStreams,
     async stop() {
       media.stop();
     },

@@ -1,6 +1,11 @@
 import { setDefaultTimeout } from 'bun:test';
 import type { Kysely } from 'kysely';
-import { startTestService, type TestReply, type TestService, type TestUser } from '../../shared/testing/service.ts';
+import {
+  startTestService,
+  type TestReply,
+  type TestService,
+  type TestUser,
+} from '../../shared/testing/service.ts';
 import { createContent } from './service.ts';
 import type { ContentTables } from './store/tables.ts';
 
@@ -12,9 +17,17 @@ setDefaultTimeout(90_000);
 export interface ContentWorld extends TestService<ContentTables> {
   db: Kysely<ContentTables>;
   /** A published course of `teacher` with `lessons` text lessons. */
-  course(teacher: TestUser, options?: { lessons?: number; publish?: boolean }): Promise<{ id: string; lessonIds: string[] }>;
+  course(
+    teacher: TestUser,
+    options?: { lessons?: number; publish?: boolean },
+  ): Promise<{ id: string; lessonIds: string[] }>;
   enrol(learner: TestUser, courseId: string): Promise<void>;
-  upload(as: TestUser, query: string, body: Uint8Array | string, headers?: Record<string, string>): Promise<TestReply>;
+  upload(
+    as: TestUser,
+    query: string,
+    body: Uint8Array | string,
+    headers?: Record<string, string>,
+  ): Promise<TestReply>;
   /** Waits until processing has settled the file. */
   settled(as: TestUser, fileId: string): Promise<TestReply['body']>;
 }

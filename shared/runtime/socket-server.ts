@@ -1,7 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { Server as BunEngine } from '@socket.io/bun-engine';
 import { Server } from 'socket.io';
 import { Problem, problemResponse } from '../errors.ts';
 import { newId } from '../ids.ts';
@@ -36,7 +35,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const SLOW_CHECK_MS = 500;
 
 /** A Socket.IO server that waits for `listen`. On Bun it runs on its own engine, on Deno on Socket.IO's. */
-export function createSocketHost(limits: SocketLimits = SOCKET_LIMITS): SocketHost {
+export async function createSocketHost(limits: SocketLimits = SOCKET_LIMITS): Promise<SocketHost> {
   return 'Deno' in globalThis ? hostOnNodeHttp(limits) : hostOnBun(limits);
 }
 
@@ -48,7 +47,9 @@ interface Connection {
   writeBuffer?: { data?: unknown }[];
 }
 
-function hostOnBun(limits: SocketLimits): SocketHost {
+async function hostOnBun(limits: SocketLimits): Promise<SocketHost> {
+  // Loaded here only: its import paths have no extensions, which Deno does not resolve.
+  const { Server: BunEngine } = await import('@socket.io/bun-engine');
   const engine = new BunEngine({
     path: PATH,
     pingInterval: limits.pingIntervalMs,

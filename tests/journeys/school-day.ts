@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Socket } from 'socket.io-client';
 import { simplePdf } from '../../deploy/demo/pdf.ts';
 import { nightSky } from '../../deploy/demo/pictures.ts';
-import { Api, ask, connect, eventually, mailedToken, mailsTo, must, newPerson, type Person, signIn, signInAs } from '../support/people.ts';
+import { Api, ask, connect, eventually, mailsTo, must, newPerson, type Person, signIn, signInAs } from '../support/people.ts';
 import type { TestPlatform } from '../support/platform.ts';
 
 /** One day at a small school, through the gateway only. The same tests run on every mode of the platform. */
@@ -382,7 +382,7 @@ export function schoolDay(mode: string, start: () => Promise<TestPlatform>, opti
         headers: { authorization: `Bearer ${back.token}` },
       });
       expect(createHash('sha256').update(new Uint8Array(await photo.arrayBuffer())).digest('hex')).toBe(files.photo.sha256);
-      expect(await mailedToken(platform, learner.email)).toBeString();
+      expect((await mailsTo(platform, learner.email)).length).toBeGreaterThan(0);
     }, 240_000);
   });
 }

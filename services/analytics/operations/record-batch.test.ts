@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { newId } from '../../../shared/ids.ts';
-import { activityOf, clientEvent, makeCourse, send, startAnalytics, type World } from './test-school.ts';
+import { activityOf, clientEvent, makeCourse, send, startAnalytics, type World } from '../testing.ts';
 
 let world: World;
 beforeAll(async () => {
   world = await startAnalytics();
-});
+}, 60_000);
 afterAll(() => world.stop());
 
 const path = '/api/analytics/events/batch';

@@ -10,12 +10,12 @@ import {
   startAnalytics,
   type TestCourse,
   type World,
-} from './test-school.ts';
+} from '../testing.ts';
 
 let world: World;
 beforeAll(async () => {
   world = await startAnalytics();
-});
+}, 60_000);
 afterAll(() => world.stop());
 
 const get = (path: string, as?: TestUser) =>

@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
 import { newId } from '../../../shared/ids.ts';
 import { courseFacts, enrolmentFacts, person, startChat, type World } from '../test-school.ts';
+
+setDefaultTimeout(60_000);
 
 let world: World;
 beforeAll(async () => {

@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { newId } from '../../../shared/ids.ts';
 import { openSchool, person, type School, startChat, type World } from '../test-school.ts';
+
+setDefaultTimeout(60_000);
 
 let world: World;
 let school: School;

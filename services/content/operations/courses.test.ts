@@ -20,10 +20,15 @@ afterAll(() => world.stop());
 
 const courses = '/api/content/courses';
 const get = (path: string, as?: TestUser) => world.call('GET', path, as ? { as } : {});
-const post = (path: string, as: TestUser, body?: unknown, headers = {}) => world.call('POST', path, { as, body, headers });
+const post = (path: string, as: TestUser, body?: unknown, headers = {}) =>
+  world.call('POST', path, { as, body, headers });
 
 test('a teacher makes a course; its slug comes from the title and is never used twice', async () => {
-  const first = await post(courses, teacher, { title: '  Knots & Splices für Anfänger ', summary: 'Ropes', language: 'de' });
+  const first = await post(courses, teacher, {
+    title: '  Knots & Splices für Anfänger ',
+    summary: 'Ropes',
+    language: 'de',
+  });
   expect(first.status).toBe(201);
   expect(first.body).toMatchObject({
     slug: 'knots-splices-fur-anfanger',
@@ -63,11 +68,15 @@ test('drafts are seen by their teacher and administrators only', async () => {
   const { id } = await world.course(teacher, { publish: false });
   for (const as of [undefined, learner, other]) {
     expect((await get(`${courses}/${id}`, as)).body.code).toBe('not-found');
-    expect((await get(`${courses}?limit=100`, as)).body.items.map((item: { id: string }) => item.id)).not.toContain(id);
+    expect(
+      (await get(`${courses}?limit=100`, as)).body.items.map((item: { id: string }) => item.id),
+    ).not.toContain(id);
   }
   for (const as of [teacher, admin]) {
     expect((await get(`${courses}/${id}`, as)).status).toBe(200);
-    expect((await get(`${courses}?limit=100`, as)).body.items.map((item: { id: string }) => item.id)).toContain(id);
+    expect(
+      (await get(`${courses}?limit=100`, as)).body.items.map((item: { id: string }) => item.id),
+    ).toContain(id);
   }
   expect((await post(`${courses}/${id}/enrolments`, learner)).body.code).toBe('not-found');
 });
@@ -81,7 +90,9 @@ test('publishing twice tells it once; anybody may read the course then, nobody e
   expect((await world.published('course.published')).length).toBe(before + 1);
   expect((await get(`${courses}/${id}`)).status).toBe(200);
   expect((await post(`${courses}/${id}/publish`, other)).body.code).toBe('forbidden');
-  expect((await world.call('PATCH', `${courses}/${id}`, { as: other, body: { title: 'Stolen' } })).status).toBe(403);
+  expect(
+    (await world.call('PATCH', `${courses}/${id}`, { as: other, body: { title: 'Stolen' } })).status,
+  ).toBe(403);
 });
 
 test('an archived course is kept by those enrolled and hidden from the rest', async () => {
@@ -134,7 +145,11 @@ test('a changed name shows, whatever the order of its events', async () => {
   const { id } = await world.course(bob);
   const name = async () => (await get(`${courses}/${id}`)).body.teacher.displayName;
   const facts = { userId: bob.userId, avatar: null, locale: 'en' };
-  await world.emit('profile.updated', { ...facts, displayName: 'Robert' }, { at: '2030-01-02T00:00:00.000Z' });
+  await world.emit(
+    'profile.updated',
+    { ...facts, displayName: 'Robert' },
+    { at: '2030-01-02T00:00:00.000Z' },
+  );
   expect(await name()).toBe('Robert');
   await world.emit('profile.updated', { ...facts, displayName: 'Bobby' }, { at: '2030-01-01T00:00:00.000Z' });
   expect(await name()).toBe('Robert');
@@ -143,5 +158,7 @@ test('a changed name shows, whatever the order of its events', async () => {
 test('who was a teacher and is none any more manages nothing', async () => {
   const { id } = await world.course(teacher);
   const demoted = await world.signIn({ role: 'learner', userId: teacher.userId });
-  expect((await world.call('PATCH', `${courses}/${id}`, { as: demoted, body: { title: 'x' } })).status).toBe(403);
+  expect((await world.call('PATCH', `${courses}/${id}`, { as: demoted, body: { title: 'x' } })).status).toBe(
+    403,
+  );
 });

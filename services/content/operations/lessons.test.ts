@@ -14,7 +14,10 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 const call = (method: string, path: string, as?: TestUser, body?: unknown) =>
-  world.call(method, `/api/content/${path}`, { ...(as ? { as } : {}), ...(body === undefined ? {} : { body }) });
+  world.call(method, `/api/content/${path}`, {
+    ...(as ? { as } : {}),
+    ...(body === undefined ? {} : { body }),
+  });
 const order = async (courseId: string) =>
   (await call('GET', `courses/${courseId}/lessons`, teacher)).body.items.map(
     (item: { title: string; position: number }) => `${item.position} ${item.title}`,
@@ -48,7 +51,10 @@ test('lessons are for those enrolled and the teacher', async () => {
   expect((await call('GET', `courses/${id}/lessons`, stranger)).body.code).toBe('forbidden');
   expect((await call('GET', `lessons/${lessonIds[0]}`)).body.code).toBe('unauthenticated');
   await world.enrol(learner, id);
-  expect((await call('GET', `lessons/${lessonIds[0]}`, learner)).body).toMatchObject({ completed: false, body: '# 1' });
+  expect((await call('GET', `lessons/${lessonIds[0]}`, learner)).body).toMatchObject({
+    completed: false,
+    body: '# 1',
+  });
   expect((await call('GET', `lessons/${lessonIds[0]}`, teacher)).body.completed).toBeUndefined();
   const body = { title: 'x', kind: 'text' };
   expect((await call('POST', `courses/${id}/lessons`, learner, body)).body.code).toBe('forbidden');
@@ -59,9 +65,11 @@ test('a lesson takes files of its course and of its teacher, and shows learners 
   const { id } = await world.course(teacher);
   await world.enrol(learner, id);
   const mine = (await world.upload(teacher, 'name=private.txt', 'private')).body.id;
-  const shared = (await world.upload(teacher, `name=course.txt&courseId=${id}&visibility=course`, 'course')).body.id;
+  const shared = (await world.upload(teacher, `name=course.txt&courseId=${id}&visibility=course`, 'course'))
+    .body.id;
   const foreign = (await world.upload(learner, 'name=foreign.txt', 'foreign')).body.id;
-  const make = (fileIds: string[]) => call('POST', `courses/${id}/lessons`, teacher, { title: 'F', kind: 'file', fileIds });
+  const make = (fileIds: string[]) =>
+    call('POST', `courses/${id}/lessons`, teacher, { title: 'F', kind: 'file', fileIds });
   const bad = await make([shared, foreign]);
   expect(bad.status).toBe(400);
   expect(bad.body.errors[0].path).toBe('body.fileIds.1');
@@ -88,11 +96,21 @@ test('enrolling twice is enrolling once; leaving and coming back keeps what was 
   expect((await call('DELETE', `courses/${id}/enrolments/me`, learner)).status).toBe(404);
   expect((await call('GET', `courses/${id}/progress`, learner)).body.code).toBe('forbidden');
   await world.enrol(learner, id);
-  expect((await call('GET', `courses/${id}/progress`, learner)).body).toMatchObject({ completed: 1, total: 2, percent: 50 });
+  expect((await call('GET', `courses/${id}/progress`, learner)).body).toMatchObject({
+    completed: 1,
+    total: 2,
+    percent: 50,
+  });
   const events = (await world.published('enrolment.created')).filter((event) => event.subject === id);
   expect(events.length).toBe(2);
-  expect(events[0]!.data).toMatchObject({ displayName: 'Lee', courseTitle: 'Knots', teacherId: teacher.userId });
-  expect((await world.published('enrolment.cancelled')).filter((event) => event.subject === id).length).toBe(1);
+  expect(events[0]!.data).toMatchObject({
+    displayName: 'Lee',
+    courseTitle: 'Knots',
+    teacherId: teacher.userId,
+  });
+  expect((await world.published('enrolment.cancelled')).filter((event) => event.subject === id).length).toBe(
+    1,
+  );
 });
 
 test('progress counts up; completing again, or anew, tells nobody twice', async () => {
@@ -103,7 +121,11 @@ test('progress counts up; completing again, or anew, tells nobody twice', async 
   expect(one.progress).toEqual({ completed: 1, total: 3, percent: 33 });
   expect((await complete(0)).body).toEqual(one);
   const back = (await call('DELETE', `lessons/${lessonIds[0]}/completion`, learner)).body;
-  expect(back).toEqual({ lessonId: lessonIds[0], completedAt: null, progress: { completed: 0, total: 3, percent: 0 } });
+  expect(back).toEqual({
+    lessonId: lessonIds[0],
+    completedAt: null,
+    progress: { completed: 0, total: 3, percent: 0 },
+  });
   for (const n of [0, 1, 2]) await complete(n);
   await call('DELETE', `lessons/${lessonIds[1]}/completion`, learner);
   await complete(1);

@@ -1,8 +1,8 @@
-import type { EventData } from '../../../shared/contracts/events.ts';
-import { newId } from '../../../shared/ids.ts';
-import { startTestService, type TestService, type TestUser } from '../../../shared/testing/service.ts';
-import { createAnalytics } from '../service.ts';
-import type { AnalyticsTables } from '../store/tables.ts';
+import type { EventData } from '../../shared/contracts/events.ts';
+import { newId } from '../../shared/ids.ts';
+import { startTestService, type TestService, type TestUser } from '../../shared/testing/service.ts';
+import { createAnalytics } from './service.ts';
+import type { AnalyticsTables } from './store/tables.ts';
 
 export type World = TestService<AnalyticsTables>;
 
