@@ -23,6 +23,8 @@ export function checkRequestHead(exchange: Exchange): void {
   const host = request.headers.host ?? '';
   if (host === '' && request.httpVersion !== '1.0') throw malformed('The Host header is missing.');
   if (host !== '' && !HOST.test(host)) throw malformed('The Host header is not a host.');
+  // RFC 9112, 6.1: chunks in HTTP/1.0 are faulty framing.
+  if (request.httpVersion === '1.0' && request.headers['transfer-encoding'] !== undefined) throw malformed('HTTP/1.0 has no chunks.');
   exchange.host = host;
 
   if (!KNOWN_METHODS.has(method)) {

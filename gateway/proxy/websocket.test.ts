@@ -26,7 +26,7 @@ async function startChat(onOpen?: (socket: Bun.ServerWebSocket<undefined>) => vo
       if (!request.headers.get('upgrade')) return new Response('', { status: 404 });
       seen.push({ headers: Object.fromEntries(request.headers) });
       const protocol = request.headers.get('sec-websocket-protocol')?.split(', ')[0];
-      const headers = protocol ? { 'sec-websocket-protocol': protocol } : {};
+      const headers: Record<string, string> = protocol ? { 'sec-websocket-protocol': protocol } : {};
       return self.upgrade(request, { data: undefined, headers }) ? undefined : new Response('', { status: 400 });
     },
     websocket: {

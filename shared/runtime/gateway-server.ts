@@ -59,6 +59,8 @@ export async function listenGateway(options: GatewayServerOptions): Promise<Gate
     async stop(graceMs) {
       stopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // A connection whose last request was under way becomes idle later.
+      const sweep = setInterval(() => server.closeIdleConnections(), 50);
       server.closeIdleConnections();
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<void>((resolve) => {
@@ -70,6 +72,7 @@ export async function listenGateway(options: GatewayServerOptions): Promise<Gate
       });
       await Promise.race([closed, late]);
       clearTimeout(timer);
+      clearInterval(sweep);
     },
   };
 }

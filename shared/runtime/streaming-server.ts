@@ -99,7 +99,7 @@ function bodyOf(request: IncomingMessage): ReadableStream<Uint8Array> {
         request.pause();
       },
     },
-    { highWaterMark: 256 * 1024, size: (chunk) => chunk.byteLength },
+    { highWaterMark: 256 * 1024, size: (chunk) => chunk?.byteLength ?? 0 },
   );
 }
 
@@ -115,7 +115,8 @@ async function send(reply: Response, request: IncomingMessage, response: ServerR
     response.writeHead(reply.status, headers).end();
     return;
   }
-  if (reply.headers.get('content-type')?.includes('json')) {
+  // A JSON reply of a handler; a file that happens to be JSON says its length itself, and may be large.
+  if (!reply.headers.has('content-length') && reply.headers.get('content-type')?.includes('json')) {
     const bytes = new Uint8Array(await reply.arrayBuffer());
     response.writeHead(reply.status, { ...headers, 'content-length': String(bytes.byteLength) }).end(bytes);
     return;
