@@ -14,7 +14,7 @@ import type { Route } from './http/route.ts';
 import { type Job, startJobs } from './jobs.ts';
 import type { Log } from './observability/log.ts';
 import type { Metrics } from './observability/metrics.ts';
-import { newTraceparent } from './observability/trace.ts';
+import { currentTraceparent } from './observability/trace.ts';
 import { newId } from './ids.ts';
 import type { EphemeralStore } from './ports/ephemeral-store.ts';
 import type { EventBus, Subscription } from './ports/event-bus.ts';
@@ -84,7 +84,7 @@ export interface RunningService {
 
 const systemOrigin = (): Origin => ({
   requestId: newId(),
-  traceparent: newTraceparent(),
+  traceparent: currentTraceparent(),
   ip: '',
   userAgent: 'lyceum',
 });

@@ -43,8 +43,23 @@ const RULES: Rule[] = [
     never: ['own/main.ts'],
   },
   {
-    layer: 'doors (http, socket, events)',
-    files: 'services/*/{http,socket,events}.ts',
+    // A projection is one statement: an operation between the event and the store would only pass it on.
+    layer: 'events',
+    files: 'services/*/events.ts',
+    may: [
+      'own/operations/**',
+      'own/live/**',
+      'own/store/**',
+      'own/context.ts',
+      CONTRACTS,
+      'shared/events/**',
+      'shared/{errors,ids,service}.ts',
+    ],
+    types: ['own/**', PORTS, ...OBSERVABILITY],
+  },
+  {
+    layer: 'doors (http, socket)',
+    files: 'services/*/{http,socket}.ts',
     may: [
       'own/http/**',
       'own/operations/**',
@@ -303,7 +318,7 @@ describe('architecture', () => {
       'store may not, even as a type',
     ]);
     expect(reasons('services/chat/http.ts', "import { x } from './store/b.ts';")).toEqual([
-      'doors (http, socket, events) may not',
+      'doors (http, socket) may not',
     ]);
     expect(reasons('services/chat/http.ts', "import { type X, type Y } from './store/b.ts';")).toEqual([
       undefined,

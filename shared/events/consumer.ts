@@ -6,6 +6,7 @@ import { isUnavailable } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../observability/log.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { inTrace } from '../observability/trace.ts';
 import type { BusMessage, EventBus, Subscription } from '../ports/event-bus.ts';
 import { deadLetterQueue, type QueueName, QUEUES } from './topology.ts';
 
@@ -141,7 +142,7 @@ async function handleOnce<S extends KernelTables, Q extends QueueName>(
       return row !== undefined;
     },
   };
-  if (handler) await handler(event as never, delivery);
+  if (handler) await inTrace(event.traceparent, () => handler(event as never, delivery));
   metrics.eventsConsumed.inc({ queue, event: event.name, outcome: handler ? outcome : 'ignored' });
   options.nudge();
 }

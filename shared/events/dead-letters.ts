@@ -59,7 +59,7 @@ export function deadLetterRoutes<S extends KernelTables>(bus: EventBus): Route<S
 }
 
 async function listDeadLetters({ db }: Context<KernelTables>, query: { limit: number; cursor?: string | undefined }) {
-  const after = decodeCursor<[string]>(query.cursor, ['string']);
+  const after = decodeCursor<[string]>(query.cursor, ['id']);
   let select = db.selectFrom('dead_letters').selectAll().orderBy('id', 'desc').limit(query.limit + 1);
   if (after) select = select.where('id', '<', after[0]);
   return toPage(

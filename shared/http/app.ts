@@ -11,7 +11,7 @@ import { newId } from '../ids.ts';
 import type { Log } from '../observability/log.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { newTraceparent, traceIdOf, validRequestId, validTraceparent } from '../observability/trace.ts';
-import { readJson, validate } from './body.ts';
+import { JSON_LIMIT, parseJson, readBytes, validate } from './body.ts';
 import { Context, type Origin } from './context.ts';
 import { etagOf, matchesEtag } from './etag.ts';
 import type { JsonReply, Route } from './route.ts';
@@ -78,11 +78,11 @@ async function run<S extends KernelTables>(
   enforce(spec.access, caller);
 
   const context = new Context<S>(options.db, caller, origin, log, options.nudge);
-  const body = spec.body ? await readJson(request) : undefined;
+  const bytes = spec.body ? await readBytes(request, JSON_LIMIT) : undefined;
   const input = {
     params: spec.params ? validate(spec.params, decodeParams(params), 'params') : undefined,
     query: spec.query ? validate(spec.query, queryOf(request), 'query') : undefined,
-    body: spec.body ? validate(spec.body, body, 'body') : undefined,
+    body: spec.body && bytes ? validate(spec.body, parseJson(request, bytes), 'body') : undefined,
     request,
   };
 
@@ -98,7 +98,7 @@ async function run<S extends KernelTables>(
       {
         scope: `${caller?.userId ?? 'anonymous'} ${spec.method} ${new URL(request.url).pathname}`,
         key,
-        bodyHash: createHash('sha256').update(JSON.stringify(body ?? null)).digest('hex'),
+        bodyHash: createHash('sha256').update(bytes ?? '').digest('hex'),
       },
       async () => {
         const result = await route.handle(tx, input);
@@ -175,7 +175,7 @@ function queryOf(request: Request): Record<string, string | string[]> {
 /** Which methods a path has: for 405 with Allow (RFC 9110, 15.5.6). */
 function methodTable<S extends KernelTables>(basePath: string, routes: Route<S>[]): (path: string) => string[] {
   const table = routes.map(({ spec }) => ({
-    pattern: new RegExp(`^${(basePath + spec.path).replace(/\/$/, '').replace(/\{\w+\}/g, '[^/]+')}/?$`),
+    pattern: new RegExp(`^${(basePath + spec.path).replace(/\/$/, '').replace(/\{\w+\}/g, '[^/]+')}$`),
     method: spec.method.toUpperCase(),
   }));
   return (path) => {

@@ -6,9 +6,8 @@ export const JSON_LIMIT = 1_048_576;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** Reads a JSON body. Throws `unsupported-media-type`, `too-large` or `validation-failed`. An empty body is `undefined`. */
-export async function readJson(request: Request, limit = JSON_LIMIT): Promise<unknown> {
-  const bytes = await readBytes(request, limit);
+/** Parses a JSON body. Throws `unsupported-media-type` or `validation-failed`. An empty body is `undefined`. */
+export function parseJson(request: Request, bytes: Uint8Array): unknown {
   if (bytes.byteLength === 0) return undefined;
   const type = request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
   if (type !== 'application/json' && !type.endsWith('+json')) {

@@ -1,17 +1,23 @@
-import { Problem } from '../errors.ts';
 import type { Page } from '../contracts/common.ts';
+import { Problem } from '../errors.ts';
+import { isId } from '../ids.ts';
+
+/** What a part of a sort key is; `id` and `time` are strings that the database would refuse otherwise. */
+type PartShape = 'string' | 'number' | 'id' | 'time';
 
 /** Opaque to clients: the sort key of the last item of a page. */
 export const encodeCursor = (key: (string | number)[]): string => Buffer.from(JSON.stringify(key)).toString('base64url');
 
 /** The sort key of a cursor we made. Throws `validation-failed` on anything else. */
-export function decodeCursor<T extends (string | number)[]>(cursor: string | undefined, shape: { [I in keyof T]: 'string' | 'number' }): T | undefined {
+export function decodeCursor<T extends (string | number)[]>(
+  cursor: string | undefined,
+  shape: { [I in keyof T]: PartShape },
+): T | undefined {
   if (cursor === undefined) return undefined;
   try {
     const key: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
-    if (Array.isArray(key) && key.length === shape.length && shape.every((type, index) => typeof key[index] === type)) {
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: PostgreSQL refuses NUL in text
-      if (key.every((part) => typeof part === 'number' || !/\u0000/.test(part))) return key as T;
+    if (Array.isArray(key) && key.length === shape.length && shape.every((part, index) => fits(key[index], part))) {
+      return key as T;
     }
   } catch {
     // Falls through: whatever it is, it is not a cursor of ours.
@@ -19,6 +25,14 @@ export function decodeCursor<T extends (string | number)[]>(cursor: string | und
   throw new Problem('validation-failed', 'The cursor is not valid.', {
     errors: [{ path: 'query.cursor', message: 'not a cursor that this list gave' }],
   });
+}
+
+function fits(value: unknown, shape: PartShape): boolean {
+  if (shape === 'number') return Number.isFinite(value);
+  if (typeof value !== 'string') return false;
+  if (shape === 'id') return isId(value);
+  if (shape === 'time') return !Number.isNaN(Date.parse(value));
+  return !value.includes('\u0000') && value.isWellFormed();
 }
 
 /** Makes a page of rows fetched with `limit + 1`: the extra row says that there are more. */

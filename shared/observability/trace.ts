@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 
 /** W3C Trace Context, level 1: version-traceid-parentid-flags, lower-case hex, ids not all zero. */
@@ -19,3 +20,12 @@ export const childTraceparent = (parent: string): string =>
   `${parent.slice(0, 36)}${randomBytes(8).toString('hex')}${parent.slice(52)}`;
 
 export const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35);
+
+const running = new AsyncLocalStorage<string>();
+
+/** Runs `work` as a part of a trace that came with an event: what it publishes belongs to the same trace. */
+export const inTrace = <T>(traceparent: string | null, work: () => T): T =>
+  validTraceparent(traceparent) ? running.run(traceparent, work) : work();
+
+/** The trace this code runs in, or a new one. */
+export const currentTraceparent = (): string => running.getStore() ?? newTraceparent();

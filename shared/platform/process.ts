@@ -27,12 +27,18 @@ export async function runProcess<S extends KernelTables>(
 /** Longest that a process takes to stop, in milliseconds; then it is cut off with exit code 1. */
 const STOP_DEADLINE_MS = 20_000;
 
-/** Runs `stop` once on SIGTERM or SIGINT and exits 0; a second signal exits at once. */
+/**
+ * Runs `stop` once on SIGTERM or SIGINT and exits 0. A second Ctrl-C, a second or more after the first, exits at once;
+ * a signal that only comes twice because it went to the whole process group changes nothing.
+ */
 export function onStopSignal(log: Log, stop: () => Promise<void>): void {
-  let stopping = false;
-  const handle = (): void => {
-    if (stopping) process.exit(130);
-    stopping = true;
+  let stoppingSince = 0;
+  const handle = (signal?: NodeJS.Signals): void => {
+    if (stoppingSince > 0) {
+      if (signal === 'SIGINT' && Date.now() - stoppingSince > 1_000) process.exit(130);
+      return;
+    }
+    stoppingSince = Date.now();
     setTimeout(() => {
       log.error({}, 'stopping took too long');
       process.exit(1);
@@ -49,7 +55,7 @@ export function onStopSignal(log: Log, stop: () => Promise<void>): void {
   process.on('SIGINT', handle);
   // A supervisor holds our standard input open; when it dies, so do we, and the port is free again.
   if (process.env.LYCEUM_SUPERVISED) {
-    process.stdin.on('end', handle);
+    process.stdin.on('end', () => handle());
     process.stdin.on('error', () => {});
     process.stdin.resume();
   }

@@ -18,7 +18,7 @@ export async function listSessions(
   query: { limit: number; cursor?: string | undefined },
 ): Promise<Page<SessionItem>> {
   const { userId, sessionId } = context.caller;
-  const beforeId = decodeCursor<[string]>(query.cursor, ['string'])?.[0];
+  const beforeId = decodeCursor<[string]>(query.cursor, ['id'])?.[0];
   const rows = await liveSessions(context.db, userId, { beforeId, limit: query.limit + 1 });
   return toPage(
     rows,

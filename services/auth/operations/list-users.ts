@@ -10,7 +10,7 @@ export async function listUsers(
   context: AuthContext,
   query: { limit: number; cursor?: string | undefined; q?: string | undefined; role?: Role | undefined },
 ): Promise<Page<User & { disabled: boolean }>> {
-  const beforeId = decodeCursor<[string]>(query.cursor, ['string'])?.[0];
+  const beforeId = decodeCursor<[string]>(query.cursor, ['id'])?.[0];
   const q = query.q?.replaceAll('\u0000', '');
   const rows = await searchUsers(context.db, { q, role: query.role, beforeId, limit: query.limit + 1 });
   return toPage(

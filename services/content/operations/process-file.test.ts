@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { crc32, deflateSync } from 'node:zlib';
+import { crc32, createDeflate, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import type { TestUser } from '../../../shared/testing/service.ts';
 import { type ContentWorld, startContent } from '../testing.ts';
@@ -42,13 +42,31 @@ function bombPng(side: number): Uint8Array {
   );
 }
 
-function pdf(text: string): string {
-  const content = `BT /F1 24 Tf 72 700 Td (${text}) Tj ET`;
+/** A page whose text unpacks to `megabytes`. */
+async function bombPdf(megabytes: number): Promise<Uint8Array> {
+  const deflate = createDeflate({ level: 1 });
+  const packed: Buffer[] = [];
+  deflate.on('data', (chunk: Buffer) => packed.push(chunk));
+  const ended = new Promise((resolve) => deflate.once('end', resolve));
+  const chunk = Buffer.alloc(1024 * 1024, 'BT /F1 9 Tf (aaaaaaaaaaaaaaaa) Tj ET ');
+  for (let n = 0; n < megabytes; n++) {
+    if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once('drain', resolve));
+  }
+  deflate.end();
+  await ended;
+  return new Uint8Array(
+    Buffer.from(pdfOf(Buffer.concat(packed).toString('latin1'), '/Filter /FlateDecode'), 'latin1'),
+  );
+}
+
+const pdf = (text: string): string => pdfOf(`BT /F1 24 Tf 72 700 Td (${text}) Tj ET`);
+
+function pdfOf(content: string, filter = ''): string {
   const objects = [
     '<< /Type /Catalog /Pages 2 0 R >>',
     '<< /Type /Pages /Kids [3 0 R] /Count 1 >>',
     '<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>',
-    `<< /Length ${content.length} >>\nstream\n${content}\nendstream`,
+    `<< /Length ${content.length} ${filter} >>\nstream\n${content}\nendstream`,
     '<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>',
   ];
   let file = '%PDF-1.4\n';
@@ -108,6 +126,15 @@ test('a bomb, a broken photograph and a broken PDF are rejected with a reason, a
   expect(reasons.length).toBe(3);
   const fine = await process('fine.png', new Uint8Array(await photo(20, 10).png().toBuffer()));
   expect(fine.status).toBe('ready');
+});
+
+test('a PDF that needs more memory than it may have takes down nothing but its reader', async () => {
+  const bomb = await bombPdf(900);
+  expect(bomb.byteLength).toBeLessThan(16 * 1024 * 1024);
+  const file = await process('bomb.pdf', bomb);
+  expect(file.status).toBe('rejected');
+  expect(file.rejectedReason).toMatch(/^Opening the file (needs too much memory|took too long|failed)\.$/);
+  expect((await process('fine.pdf', pdf('Fine'))).status).toBe('ready');
 });
 
 test('the words of PDFs and texts are found', async () => {

@@ -11,7 +11,7 @@ export async function listNotifications(
   query: { unread?: boolean | undefined; limit: number; cursor?: string | undefined },
 ): Promise<NotificationPage> {
   const { userId } = context.caller;
-  const before = decodeCursor<[string]>(query.cursor, ['string'])?.[0];
+  const before = decodeCursor<[string]>(query.cursor, ['id'])?.[0];
   if (before !== undefined && !isId(before))
     throw new Problem('validation-failed', 'The cursor is not valid.');
   const options = { unread: query.unread ?? false, before, limit: query.limit };
