@@ -6,7 +6,7 @@ import { VERSION } from '../shared/platform/version.ts';
 import { probe } from './probe.ts';
 import type { UpstreamPool } from './proxy/upstreams.ts';
 
-const UNTIL_COMPLETE_MS = 10_000;
+const UNTIL_COMPLETE_MS = 1_000;
 const ONCE_COMPLETE_MS = 60_000;
 
 export interface OpenApiSource {
@@ -20,9 +20,12 @@ export function createOpenApi(pools: Record<ServiceName, UpstreamPool>, publicUr
   const parts = new Map<ServiceName, OpenApiDocument>();
   let merged = render(parts, publicUrl);
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let refreshing: Promise<void> | undefined;
   let stopped = false;
 
-  async function refresh(): Promise<void> {
+  const complete = (): boolean => parts.size === SERVICES.length;
+
+  async function fetchAll(): Promise<void> {
     await Promise.all(
       SERVICES.map(async (name) => {
         const part = await fetchPart(pools[name]).catch((error) => log.debug({ upstream: name, reason: String(error) }, 'no OpenAPI part'));
@@ -31,14 +34,24 @@ export function createOpenApi(pools: Record<ServiceName, UpstreamPool>, publicUr
     );
     merged = render(parts, publicUrl);
     if (stopped) return;
-    timer = setTimeout(refresh, parts.size === SERVICES.length ? ONCE_COMPLETE_MS : UNTIL_COMPLETE_MS);
+    timer = setTimeout(refresh, complete() ? ONCE_COMPLETE_MS : UNTIL_COMPLETE_MS);
     timer.unref?.();
   }
-  const first = refresh();
+
+  /** One at a time: whoever asks meanwhile waits for the same answer. */
+  function refresh(): Promise<void> {
+    clearTimeout(timer);
+    refreshing ??= fetchAll().finally(() => {
+      refreshing = undefined;
+    });
+    return refreshing;
+  }
+  void refresh();
 
   return {
     async current() {
-      await first;
+      // Right after the start a service may not have been asked yet: an incomplete document would be untrue.
+      if (!complete()) await refresh();
       return merged;
     },
     stop() {

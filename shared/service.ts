@@ -21,7 +21,7 @@ import type { EventBus, Subscription } from './ports/event-bus.ts';
 import type { Mailer } from './ports/mailer.ts';
 import type { ObjectStore } from './ports/object-store.ts';
 import type { SocketAdapter } from './ports/socket-adapter.ts';
-import { type HttpServer, serve } from './runtime/serve.ts';
+import { type HttpServer, serve, withDeadline } from './runtime/serve.ts';
 
 /** What a platform gives a service. Which adapter stands behind a port is the platform's secret. */
 export interface ServiceDeps<S extends KernelTables = KernelTables> {
@@ -130,7 +130,9 @@ export async function startService<S extends KernelTables>(
     port: server.port,
     async stop(graceMs = 10_000) {
       await server.stop(graceMs);
-      await Promise.all([...consumers.map((consumer) => consumer.stop()), jobs.stop()]);
+      // A handler that needs longer is cut off with its message unacknowledged: it is delivered again.
+      const drained = Promise.all([...consumers.map((consumer) => consumer.stop()), jobs.stop()]);
+      await withDeadline(drained, graceMs, () => {});
       await service.stop?.();
       await relay.stop();
       log.info({}, 'service has stopped');

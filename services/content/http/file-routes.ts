@@ -136,7 +136,7 @@ export const fileRoutes = ({ objects, publicUrl, linkKey }: FileTools): Route<Co
       method: 'get',
       path: '/files/{fileId}/thumbnails/{size}',
       summary: 'A small picture of a picture',
-      access: anyoneOrCaller({ ...readers, anonymous: 'not-found' }),
+      access: signedIn(readers),
       params: ThumbnailParams,
       replies: bytes,
     },
