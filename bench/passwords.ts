@@ -14,17 +14,28 @@ export async function run(): Promise<void> {
   const rows = [
     await measure('bcryptjs on the event loop', async () => void compareSync(password, plain)),
     await measure('bcryptjs on the worker pool', async () => void (await verifyPassword(password, pooled))),
-    await measure('Bun.password on its threads', async () => void (await Bun.password.verify(password, native))),
+    await measure(
+      'Bun.password on its threads',
+      async () => void (await Bun.password.verify(password, native)),
+    ),
   ];
   const base = rows[0]!.perSecond;
   printTable(
     ['password checks', 'checks/s', 'ratio', 'longest stop of the loop, ms'],
-    rows.map((row) => [row.name, row.perSecond.toFixed(1), (row.perSecond / base).toFixed(2), row.stop.toFixed(0)]),
+    rows.map((row) => [
+      row.name,
+      row.perSecond.toFixed(1),
+      (row.perSecond / base).toFixed(2),
+      row.stop.toFixed(0),
+    ]),
   );
   stopPasswordWorkers();
 }
 
-async function measure(name: string, check: () => Promise<void>): Promise<{ name: string; perSecond: number; stop: number }> {
+async function measure(
+  name: string,
+  check: () => Promise<void>,
+): Promise<{ name: string; perSecond: number; stop: number }> {
   await check(); // workers start
   let last = performance.now();
   let stop = 0;

@@ -29,7 +29,11 @@ export async function run(): Promise<void> {
     ],
   );
   console.log('');
-  const parts = [...SERVICES.map((name) => [name, join(ROOT, 'services', name)]), ['gateway', join(ROOT, 'gateway')], ['shared', join(ROOT, 'shared')]] as const;
+  const parts = [
+    ...SERVICES.map((name) => [name, join(ROOT, 'services', name)]),
+    ['gateway', join(ROOT, 'gateway')],
+    ['shared', join(ROOT, 'shared')],
+  ] as const;
   printTable(
     ['code', 'files', 'lines', 'test files', 'test lines'],
     parts.map(([name, path]) => {
@@ -71,10 +75,15 @@ function memoryOf(child: ChildProcess): { rss: number; pss: number } {
   let best = { rss: 0, pss: 0 };
   for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
-      const group = Number(readFileSync(`/proc/${entry}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[2]);
+      const group = Number(
+        readFileSync(`/proc/${entry}/stat`, 'utf8')
+          .replace(/^.*\) /s, '')
+          .split(' ')[2],
+      );
       if (group !== child.pid) continue;
       const rollup = readFileSync(`/proc/${entry}/smaps_rollup`, 'utf8');
-      const read = (field: string) => Number(rollup.match(new RegExp(`^${field}:\\s+(\\d+)`, 'm'))?.[1] ?? 0) / 1024;
+      const read = (field: string) =>
+        Number(rollup.match(new RegExp(`^${field}:\\s+(\\d+)`, 'm'))?.[1] ?? 0) / 1024;
       if (read('Rss') > best.rss) best = { rss: read('Rss'), pss: read('Pss') };
     } catch {
       // Gone meanwhile.

@@ -66,7 +66,9 @@ async function main(): Promise<void> {
   const gateway = `http://localhost:${env.PORT}`;
   let write = Promise.resolve();
   const describe = (): void => {
-    write = write.then(() => writeClusterFile(dir, { gateway, processes: supervisor?.running() ?? [], servers: watched.servers() }));
+    write = write.then(() =>
+      writeClusterFile(dir, { gateway, processes: supervisor?.running() ?? [], servers: watched.servers() }),
+    );
   };
   const watched = watchServers(serversDir, servers, { onChange: () => describe(), log: say });
   supervisor = supervise(programs, { logDir: join(dir, 'logs'), onChange: () => describe(), log: say });
@@ -84,11 +86,19 @@ async function main(): Promise<void> {
   if (demo) await seedDemo({ url: gateway, dataDir: dir, accounts: demo, mailUrl: servers.smtp.httpUrl });
   await write;
   console.log(
-    ['', '  Lyceum as a cluster on this machine', '', ...supervisor.running().map((p) => `  ${`${p.name} ${p.replica}`.padEnd(18)} pid ${p.pid}, port ${p.port}`)].join('\n'),
+    [
+      '',
+      '  Lyceum as a cluster on this machine',
+      '',
+      ...supervisor
+        .running()
+        .map((p) => `  ${`${p.name} ${p.replica}`.padEnd(18)} pid ${p.pid}, port ${p.port}`),
+    ].join('\n'),
   );
   if (demo) {
     console.log('\n  Demo accounts');
-    for (const { role, email, password } of demo) console.log(`    ${role.padEnd(8)} ${email.padEnd(24)} ${password}`);
+    for (const { role, email, password } of demo)
+      console.log(`    ${role.padEnd(8)} ${email.padEnd(24)} ${password}`);
   }
   console.log(`\n  State  ${join(dir, 'cluster.json')}\n  Logs   ${join(dir, 'logs')}\n`);
   console.log(`ready ${gateway}`);

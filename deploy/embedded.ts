@@ -52,7 +52,11 @@ async function main(): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const logFile = join(dataDir, 'logs', 'lyceum.log');
   await rotate(logFile);
-  const log = createLog('embedded', env.LOG_LEVEL, pino.destination({ dest: logFile, mkdir: true, sync: true }));
+  const log = createLog(
+    'embedded',
+    env.LOG_LEVEL,
+    pino.destination({ dest: logFile, mkdir: true, sync: true }),
+  );
   logStrayErrors(log);
 
   const demo = env.LYCEUM_DEMO === 'on' ? await demoAccounts(dataDir) : undefined;
@@ -78,7 +82,9 @@ async function main(): Promise<void> {
   const services: RunningService[] = [];
   for (const [index, [name, factory]] of FACTORIES.entries()) {
     const deps = await platform.depsFor(name);
-    services.push(await startService(await factory(deps), deps, { hostname: '127.0.0.1', port: ports[index]! }));
+    services.push(
+      await startService(await factory(deps), deps, { hostname: '127.0.0.1', port: ports[index]! }),
+    );
   }
   const gateway = await createGateway({
     config: parseGatewayConfig({
@@ -113,12 +119,23 @@ async function main(): Promise<void> {
 
 /** One old log is kept; a log of days would fill the disk. */
 async function rotate(file: string): Promise<void> {
-  const size = await stat(file).then((info) => info.size, () => 0);
+  const size = await stat(file).then(
+    (info) => info.size,
+    () => 0,
+  );
   if (size > 50_000_000) await rename(file, `${file}.1`);
 }
 
-function welcome(about: { url: string; internalPort: number; dataDir: string; logFile: string; demo: DemoAccount[] | undefined }): string {
-  const accounts = about.demo?.map(({ role, email, password }) => `    ${role.padEnd(8)} ${email.padEnd(24)} ${password}`) ?? [];
+function welcome(about: {
+  url: string;
+  internalPort: number;
+  dataDir: string;
+  logFile: string;
+  demo: DemoAccount[] | undefined;
+}): string {
+  const accounts =
+    about.demo?.map(({ role, email, password }) => `    ${role.padEnd(8)} ${email.padEnd(24)} ${password}`) ??
+    [];
   return [
     '',
     `  Lyceum ${VERSION}, everything in one process`,

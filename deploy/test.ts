@@ -46,7 +46,9 @@ async function main(): Promise<void> {
     total.failed += counts.failed;
     total.skipped += counts.skipped;
     const seconds = Math.round((performance.now() - started) / 1000);
-    console.log(`\n${group.name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s\n`);
+    console.log(
+      `\n${group.name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s\n`,
+    );
   }
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
@@ -67,7 +69,8 @@ async function run(group: Group, env: Record<string, string>): Promise<Counts> {
     report = (report + chunk.toString()).slice(-20_000);
   });
   const code = await new Promise<number | null>((done) => child.once('close', done));
-  const count = (word: string): number => Number(report.match(new RegExp(`^\\s*(\\d+) ${word}$`, 'm'))?.[1] ?? 0);
+  const count = (word: string): number =>
+    Number(report.match(new RegExp(`^\\s*(\\d+) ${word}$`, 'm'))?.[1] ?? 0);
   const counts = { passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') };
   if (code !== 0 && counts.failed === 0) counts.failed = 1;
   return counts;

@@ -17,5 +17,7 @@ const failed = CHECKS.filter(([name, command, args]) => {
   console.log(`── ${name}`);
   return spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' }).status !== 0;
 });
-console.log(failed.length === 0 ? 'All checks passed.' : `Failed: ${failed.map(([name]) => name).join(', ')}`);
+console.log(
+  failed.length === 0 ? 'All checks passed.' : `Failed: ${failed.map(([name]) => name).join(', ')}`,
+);
 process.exit(failed.length === 0 ? 0 : 1);

@@ -15,7 +15,8 @@ export interface Asset {
 }
 
 const WEB = join(dirname(dirname(fileURLToPath(import.meta.url))), 'web');
-const swaggerUi = (): string => dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+const swaggerUi = (): string =>
+  dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
 
 const TYPES: Record<string, string> = {
   html: 'text/html; charset=utf-8',
@@ -49,7 +50,8 @@ export async function loadAssets(options: { devMail: boolean }): Promise<Readonl
   const entries = await Promise.all(
     Object.entries(FILES(swaggerUi())).map(async ([path, file]): Promise<[string, Asset]> => {
       let plain: Uint8Array = await readFile(file);
-      if (path === '/' && !options.devMail) plain = Buffer.from(Buffer.from(plain).toString('utf8').replace(DEV_MAIL, ''));
+      if (path === '/' && !options.devMail)
+        plain = Buffer.from(Buffer.from(plain).toString('utf8').replace(DEV_MAIL, ''));
       return [
         path,
         {

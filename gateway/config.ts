@@ -60,15 +60,23 @@ export interface GatewayConfig {
   timings: GatewayTimings;
 }
 
-const list = z.string().transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean));
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
 const httpUrl = z.url({ protocol: /^https?$/, hostname: /.+/ }).transform((url) => url.replace(/\/+$/, ''));
 // Services speak plain HTTP inside the cluster; the hop is the mesh's or the network's to encrypt.
-const httpUrls = list.pipe(z.array(z.url({ protocol: /^http$/ }).transform((url) => new URL(url).origin)).min(1));
+const httpUrls = list.pipe(
+  z.array(z.url({ protocol: /^http$/ }).transform((url) => new URL(url).origin)).min(1),
+);
 const origins = list.pipe(z.array(z.url({ protocol: /^https?$/ }).transform((url) => new URL(url).origin)));
 const cidr = z.string().refine(isCidr, 'must be an address or a CIDR such as 10.0.0.0/8');
 const port = z.coerce.number().int().min(0).max(65_535);
 
-const upstreamName = <N extends ServiceName>(name: N) => `UPSTREAM_${name.toUpperCase()}` as `UPSTREAM_${Uppercase<N>}`;
+const upstreamName = <N extends ServiceName>(name: N) =>
+  `UPSTREAM_${name.toUpperCase()}` as `UPSTREAM_${Uppercase<N>}`;
 
 const GatewayEnvironment = CommonEnvironment.extend({
   HOST: z.string().default('127.0.0.1'),
@@ -92,7 +100,10 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
     port: parsed.PORT,
     internalHostname: parsed.INTERNAL_HOST,
     internalPort: parsed.INTERNAL_PORT,
-    upstreams: Object.fromEntries(SERVICES.map((name) => [name, parsed[upstreamName(name)]])) as Record<ServiceName, string[]>,
+    upstreams: Object.fromEntries(SERVICES.map((name) => [name, parsed[upstreamName(name)]])) as Record<
+      ServiceName,
+      string[]
+    >,
     publicUrl: (parsed.PUBLIC_URL ?? `http://localhost:${parsed.PORT}`).replace(/\/+$/, ''),
     limitScale: parsed.LYCEUM_LIMIT_SCALE,
     devMail: parsed.LYCEUM_DEV_MAIL,

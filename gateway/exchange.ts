@@ -2,7 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../shared/auth/tokens.ts';
 import { type Problem, problemBody } from '../shared/errors.ts';
 import { newId } from '../shared/ids.ts';
-import { childTraceparent, newTraceparent, traceIdOf, validRequestId, validTraceparent } from '../shared/observability/trace.ts';
+import {
+  childTraceparent,
+  newTraceparent,
+  traceIdOf,
+  validRequestId,
+  validTraceparent,
+} from '../shared/observability/trace.ts';
 
 /** One request and its reply on their way through the gateway: what the policies learn about it, and how it is answered. */
 export class Exchange {
@@ -86,7 +92,9 @@ export class Exchange {
       {
         'content-type': 'application/problem+json',
         'cache-control': 'no-store',
-        ...(problem.retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(problem.retryAfter))) }),
+        ...(problem.retryAfter === undefined
+          ? {}
+          : { 'retry-after': String(Math.max(1, Math.ceil(problem.retryAfter))) }),
         ...problem.headers,
       },
       JSON.stringify(problemBody(problem, this.requestId)),

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { connect } from 'node:net';
-import { pino } from 'pino';
+import type { pino } from 'pino';
 import { openMemoryStore } from '../shared/adapters/ephemeral-store/memory.ts';
 import { createLog } from '../shared/observability/log.ts';
 import { DEFAULT_TIMINGS, parseGatewayConfig } from './config.ts';
@@ -30,7 +30,15 @@ describe('who may pass', () => {
     const status = async (method: string, path: string, headers: Record<string, string> = {}) =>
       (await fetch(door.url + path, { method, headers })).status;
 
-    for (const path of ['register', 'login', 'refresh', 'email/verify', 'email/resend', 'password/forgot', 'password/reset']) {
+    for (const path of [
+      'register',
+      'login',
+      'refresh',
+      'email/verify',
+      'email/resend',
+      'password/forgot',
+      'password/reset',
+    ]) {
       expect(await status('POST', `/api/auth/${path}`)).toBe(200);
     }
     expect(await status('GET', '/.well-known/jwks.json')).toBe(200);
@@ -51,14 +59,17 @@ describe('who may pass', () => {
       ['POST', '/api/notifications/read-all'],
       ['POST', '/api/analytics/events/batch'],
     ];
-    for (const [method, path] of closed) expect(`${path} ${await status(method!, path!)}`).toBe(`${path} 401`);
+    for (const [method, path] of closed)
+      expect(`${path} ${await status(method!, path!)}`).toBe(`${path} 401`);
     const seen = any.requests.length;
     expect(seen).toBe(12);
 
     expect(await status('GET', '/api/chat/rooms', BEARER)).toBe(200);
     expect(any.requests.at(-1)!.headers.authorization).toBe('Bearer good');
     // Optional is not ignored: a token that is sent must hold.
-    const stale = await fetch(`${door.url}/api/content/courses`, { headers: { authorization: 'Bearer expired' } });
+    const stale = await fetch(`${door.url}/api/content/courses`, {
+      headers: { authorization: 'Bearer expired' },
+    });
     expect([stale.status, await codeOf(stale)]).toEqual([401, 'token-expired']);
     expect(stale.headers.get('www-authenticate')).toContain('Bearer');
   });
@@ -66,7 +77,16 @@ describe('who may pass', () => {
   test('services cannot be reached beside their routes', async () => {
     const any = await upstream((_, response) => response.end('secret'));
     const door = await gateway({ upstreams: { chat: any.url, auth: any.url } });
-    for (const path of ['/metrics', '/api', '/api/chats/x', '/healthz/', '/openapi.json/', '/api/none/x', '/package.json', '/docs/../x']) {
+    for (const path of [
+      '/metrics',
+      '/api',
+      '/api/chats/x',
+      '/healthz/',
+      '/openapi.json/',
+      '/api/none/x',
+      '/package.json',
+      '/docs/../x',
+    ]) {
       const reply = await fetch(door.url + path, { headers: BEARER });
       expect(`${path} ${reply.status}`).toBe(`${path} 404`);
       expect(reply.headers.get('content-type')).toBe('application/problem+json');
@@ -96,22 +116,42 @@ describe('headers', () => {
     expect(headers.host).toBe(`127.0.0.1:${chat.port}`);
     expect(headers['x-two']).toBe('1, 2');
     expect(headers['accept-language']).toBe('cs');
-    const gone = ['forwarded', 'x-real-ip', 'x-user-id', 'x_user_id', 'x-lyceum-role', 'x_forwarded_for', 'x-secret', 'te', 'keep-alive', 'proxy-authorization'];
+    const gone = [
+      'forwarded',
+      'x-real-ip',
+      'x-user-id',
+      'x_user_id',
+      'x-lyceum-role',
+      'x_forwarded_for',
+      'x-secret',
+      'te',
+      'keep-alive',
+      'proxy-authorization',
+    ];
     for (const name of gone) expect(`${name} ${headers[name]}`).toBe(`${name} undefined`);
   });
 
   test('a trusted proxy is believed as far as it can know', async () => {
     const chat = await upstream((_, response) => response.end('{}'));
-    const door = await gateway({ upstreams: { chat: chat.url }, env: { TRUSTED_PROXIES: '127.0.0.0/8, 10.0.0.0/8' } });
+    const door = await gateway({
+      upstreams: { chat: chat.url },
+      env: { TRUSTED_PROXIES: '127.0.0.0/8, 10.0.0.0/8' },
+    });
     await fetch(`${door.url}/api/chat/rooms`, {
-      headers: { ...BEARER, 'x-forwarded-for': '6.6.6.6, 203.0.113.7, 10.1.2.3', 'x-forwarded-proto': 'https' },
+      headers: {
+        ...BEARER,
+        'x-forwarded-for': '6.6.6.6, 203.0.113.7, 10.1.2.3',
+        'x-forwarded-proto': 'https',
+      },
     });
     expect(chat.requests[0]!.headers['x-forwarded-for']).toBe('203.0.113.7');
     expect(chat.requests[0]!.headers['x-forwarded-proto']).toBe('https');
   });
 
   test('ids and traces are taken when they look right, else made, and come back', async () => {
-    const chat = await upstream((_, response) => response.setHeader('x-request-id', 'forged-by-service').end('{}'));
+    const chat = await upstream((_, response) =>
+      response.setHeader('x-request-id', 'forged-by-service').end('{}'),
+    );
     const door = await gateway({ upstreams: { chat: chat.url } });
     const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const own = await fetch(`${door.url}/api/chat/rooms`, {
@@ -124,7 +164,9 @@ describe('headers', () => {
     expect((passed.traceparent as string).slice(0, 36)).toBe(trace.slice(0, 36));
     expect(passed.traceparent).not.toBe(trace);
 
-    const bad = await fetch(`${door.url}/api/none`, { headers: { 'x-request-id': 'no spaces!', traceparent: 'x', tracestate: 'a=b' } });
+    const bad = await fetch(`${door.url}/api/none`, {
+      headers: { 'x-request-id': 'no spaces!', traceparent: 'x', tracestate: 'a=b' },
+    });
     const { requestId } = (await bad.json()) as { requestId: string };
     expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
     expect(bad.headers.get('x-request-id')).toBe(requestId);
@@ -133,9 +175,16 @@ describe('headers', () => {
   test('every reply is hardened; a service may be stricter', async () => {
     const content = await upstream((request, response) => {
       if (request.url!.endsWith('/content')) response.setHeader('content-security-policy', 'sandbox');
-      response.setHeader('server', 'secret/1.0').setHeader('x-powered-by', 'x').setHeader('access-control-allow-origin', '*').end('{}');
+      response
+        .setHeader('server', 'secret/1.0')
+        .setHeader('x-powered-by', 'x')
+        .setHeader('access-control-allow-origin', '*')
+        .end('{}');
     });
-    const door = await gateway({ upstreams: { content: content.url }, env: { PUBLIC_URL: 'https://school.example' } });
+    const door = await gateway({
+      upstreams: { content: content.url },
+      env: { PUBLIC_URL: 'https://school.example' },
+    });
     const reply = await fetch(`${door.url}/api/content/courses`);
     expect(reply.headers.get('x-content-type-options')).toBe('nosniff');
     expect(reply.headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
@@ -143,7 +192,8 @@ describe('headers', () => {
     expect(reply.headers.get('cross-origin-opener-policy')).toBe('same-origin');
     expect(reply.headers.get('permissions-policy')).toBeTruthy();
     expect(reply.headers.get('strict-transport-security')).toContain('max-age=');
-    for (const name of ['server', 'x-powered-by', 'access-control-allow-origin']) expect(reply.headers.get(name)).toBeNull();
+    for (const name of ['server', 'x-powered-by', 'access-control-allow-origin'])
+      expect(reply.headers.get(name)).toBeNull();
     const bytes = await fetch(`${door.url}/api/content/files/1/content`);
     expect(bytes.headers.get('content-security-policy')).toBe('sandbox');
     expect((await fetch(`${door.url}/api/none`)).headers.get('x-content-type-options')).toBe('nosniff');
@@ -151,16 +201,29 @@ describe('headers', () => {
 
   test('cross-origin calls: only for listed origins', async () => {
     const chat = await upstream((_, response) => response.setHeader('vary', 'Accept').end('{}'));
-    const door = await gateway({ upstreams: { chat: chat.url }, env: { CORS_ORIGINS: 'https://app.example' } });
+    const door = await gateway({
+      upstreams: { chat: chat.url },
+      env: { CORS_ORIGINS: 'https://app.example' },
+    });
     const preflight = (origin: string) =>
-      fetch(`${door.url}/api/chat/rooms`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } });
+      fetch(`${door.url}/api/chat/rooms`, {
+        method: 'OPTIONS',
+        headers: { origin, 'access-control-request-method': 'POST' },
+      });
     const yes = await preflight('https://app.example');
-    expect([yes.status, yes.headers.get('access-control-allow-origin')]).toEqual([204, 'https://app.example']);
+    expect([yes.status, yes.headers.get('access-control-allow-origin')]).toEqual([
+      204,
+      'https://app.example',
+    ]);
     expect((await preflight('https://evil.example')).status).toBe(403);
-    const call = await fetch(`${door.url}/api/chat/rooms`, { headers: { ...BEARER, origin: 'https://app.example' } });
+    const call = await fetch(`${door.url}/api/chat/rooms`, {
+      headers: { ...BEARER, origin: 'https://app.example' },
+    });
     expect(call.headers.get('access-control-allow-origin')).toBe('https://app.example');
     expect(call.headers.get('vary')).toBe('Origin, Accept');
-    const other = await fetch(`${door.url}/api/chat/rooms`, { headers: { ...BEARER, origin: 'https://evil.example' } });
+    const other = await fetch(`${door.url}/api/chat/rooms`, {
+      headers: { ...BEARER, origin: 'https://evil.example' },
+    });
     expect(other.headers.get('access-control-allow-origin')).toBeNull();
   });
 });
@@ -187,16 +250,24 @@ describe('limits', () => {
 
   test('a school behind one address signs in and works with the defaults', async () => {
     const any = await upstream((_, response) => response.end('{}'));
-    const door = await gateway({ upstreams: { auth: any.url, content: any.url }, env: { LYCEUM_LIMIT_SCALE: '1' } });
-    const logins = await Promise.all(Array.from({ length: 60 }, () => fetch(`${door.url}/api/auth/login`, { method: 'POST' })));
+    const door = await gateway({
+      upstreams: { auth: any.url, content: any.url },
+      env: { LYCEUM_LIMIT_SCALE: '1' },
+    });
+    const logins = await Promise.all(
+      Array.from({ length: 60 }, () => fetch(`${door.url}/api/auth/login`, { method: 'POST' })),
+    );
     expect(logins.every(({ status }) => status === 200)).toBe(true);
-    const pages = await Promise.all(Array.from({ length: 500 }, () => fetch(`${door.url}/api/content/courses`)));
+    const pages = await Promise.all(
+      Array.from({ length: 500 }, () => fetch(`${door.url}/api/content/courses`)),
+    );
     expect(pages.every(({ status }) => status === 200)).toBe(true);
   });
 
   test('guessing tokens is limited too', async () => {
     const door = await gateway({ env: { LYCEUM_LIMIT_SCALE: '0.005' } });
-    const guess = async () => (await fetch(`${door.url}/api/chat/rooms`, { headers: { authorization: 'Bearer bad' } })).status;
+    const guess = async () =>
+      (await fetch(`${door.url}/api/chat/rooms`, { headers: { authorization: 'Bearer bad' } })).status;
     expect([await guess(), await guess(), await guess(), await guess()]).toEqual([401, 401, 401, 429]);
   });
 
@@ -211,9 +282,15 @@ describe('limits', () => {
           return failure === 'fails' ? Promise.reject(new Error('store away')) : new Promise<never>(() => {});
         },
       };
-      const door = await gateway({ upstreams: { auth: auth.url }, ephemeral, env: { LYCEUM_LIMIT_SCALE: '0.05' }, timings: { storeMs: 50 } });
+      const door = await gateway({
+        upstreams: { auth: auth.url },
+        ephemeral,
+        env: { LYCEUM_LIMIT_SCALE: '0.05' },
+        timings: { storeMs: 50 },
+      });
       const statuses = [];
-      for (let turn = 0; turn < 4; turn++) statuses.push((await fetch(`${door.url}/api/auth/login`, { method: 'POST' })).status);
+      for (let turn = 0; turn < 4; turn++)
+        statuses.push((await fetch(`${door.url}/api/auth/login`, { method: 'POST' })).status);
       expect(statuses).toEqual([200, 200, 200, 429]);
       // A store that is away is not asked for every request.
       expect(asked).toBe(1);
@@ -235,8 +312,13 @@ describe('own pages', () => {
     expect([outside.status, await outside.text()]).toEqual([200, '{"status":"ready"}']);
     const inside = await fetch(`${door.internalUrl}/readyz`);
     expect(inside.status).toBe(503);
-    const state = (await inside.json()) as { dependencies: Record<string, { ok: boolean; replicas: Record<string, string> }> };
-    expect(state.dependencies.chat).toEqual({ ok: true, replicas: { [`127.0.0.1:${chat.port}`]: 'ready', '127.0.0.1:9': 'no answer' } });
+    const state = (await inside.json()) as {
+      dependencies: Record<string, { ok: boolean; replicas: Record<string, string> }>;
+    };
+    expect(state.dependencies.chat).toEqual({
+      ok: true,
+      replicas: { [`127.0.0.1:${chat.port}`]: 'ready', '127.0.0.1:9': 'no answer' },
+    });
     expect(state.dependencies.auth!.ok).toBe(false);
     expect(state.dependencies['ephemeral-store']!.ok).toBe(true);
     ready = false;
@@ -253,7 +335,10 @@ describe('own pages', () => {
     expect(page.headers.get('content-security-policy')).not.toContain('unsafe');
     expect(html).toContain('/dev/mail');
     const docs = await fetch(`${door.url}/docs`);
-    const links = [...html.matchAll(/(?:href|src)="([^"]+)"/g), ...(await docs.text()).matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link]) => link!);
+    const links = [
+      ...html.matchAll(/(?:href|src)="([^"]+)"/g),
+      ...(await docs.text()).matchAll(/(?:href|src)="([^"]+)"/g),
+    ].map(([, link]) => link!);
     expect(links.every((link) => link.startsWith('/'))).toBe(true);
     for (const link of links.filter((link) => link !== '/dev/mail' && link !== '/readyz')) {
       expect(`${link} ${(await fetch(door.url + link)).status}`).toBe(`${link} 200`);
@@ -282,23 +367,43 @@ describe('own pages', () => {
     const part = (name: string, schema: object) => ({
       openapi: '3.1.0',
       info: { title: name, version: '1' },
-      paths: { [`/api/${name}/x`]: { get: { responses: { 200: { content: { 'application/json': { schema: { $ref: '#/components/schemas/Item' } } } } } } } },
-      components: { schemas: { Item: schema, Same: { type: 'string' } }, securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+      paths: {
+        [`/api/${name}/x`]: {
+          get: {
+            responses: {
+              200: { content: { 'application/json': { schema: { $ref: '#/components/schemas/Item' } } } },
+            },
+          },
+        },
+      },
+      components: {
+        schemas: { Item: schema, Same: { type: 'string' } },
+        securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+      },
       tags: [{ name }],
     });
     const serve = (name: string, schema: object) =>
-      upstream((_, response) => response.end(), (_, response) => response.end(JSON.stringify(part(name, schema))));
+      upstream(
+        (_, response) => response.end(),
+        (_, response) => response.end(JSON.stringify(part(name, schema))),
+      );
     const auth = await serve('auth', { type: 'string' });
     const chat = await serve('chat', { type: 'number' });
     const door = await gateway({ upstreams: { auth: auth.url, chat: `${NOBODY},${chat.url}` } });
     const reply = await fetch(`${door.url}/openapi.json`);
     const document = JSON.parse(await reply.text());
     expect(Object.keys(document.paths)).toEqual(['/api/auth/x', '/api/chat/x']);
-    expect(document.components.schemas).toEqual({ Item: { type: 'string' }, Same: { type: 'string' }, 'chat.Item': { type: 'number' } });
+    expect(document.components.schemas).toEqual({
+      Item: { type: 'string' },
+      Same: { type: 'string' },
+      'chat.Item': { type: 'number' },
+    });
     expect(JSON.stringify(document.paths['/api/chat/x'])).toContain('#/components/schemas/chat.Item');
     expect(document.openapi).toBe('3.1.0');
     await chat.stop();
-    const again = await fetch(`${door.url}/openapi.json`, { headers: { 'if-none-match': reply.headers.get('etag')! } });
+    const again = await fetch(`${door.url}/openapi.json`, {
+      headers: { 'if-none-match': reply.headers.get('etag')! },
+    });
     expect(again.status).toBe(304);
   });
 });
@@ -306,13 +411,23 @@ describe('own pages', () => {
 describe('running', () => {
   test('one log line a request, without query, body or token', async () => {
     const lines: string[] = [];
-    const log = createLog('gateway', 'info', { write: (line: string) => void lines.push(line) } as unknown as pino.DestinationStream);
+    const log = createLog('gateway', 'info', {
+      write: (line: string) => void lines.push(line),
+    } as unknown as pino.DestinationStream);
     const content = await upstream((_, response) => response.end('12345'));
     const door = await gateway({ upstreams: { content: content.url }, log });
     await fetch(`${door.url}/api/content/files/1/content?signature=topsecret`, { headers: BEARER });
-    await eventually(() => lines.some((line) => line.includes('"message"') || line.includes('"msg":"request"')));
+    await eventually(() =>
+      lines.some((line) => line.includes('"message"') || line.includes('"msg":"request"')),
+    );
     const line = JSON.parse(lines.find((text) => text.includes('"msg":"request"'))!);
-    expect(line).toMatchObject({ method: 'GET', path: '/api/content/files/1/content', route: 'content.bytes', status: 200, bytes: 5 });
+    expect(line).toMatchObject({
+      method: 'GET',
+      path: '/api/content/files/1/content',
+      route: 'content.bytes',
+      status: 200,
+      bytes: 5,
+    });
     expect(line.userId).toBeString();
     expect(line.traceId).toHaveLength(32);
     expect(lines.join()).not.toContain('topsecret');
@@ -325,9 +440,15 @@ describe('running', () => {
     await (await fetch(`${door.url}/api/chat/rooms`, { headers: BEARER })).text();
     await sleep(20);
     const text = await (await fetch(`${door.internalUrl}/metrics`)).text();
-    expect(text).toMatch(/lyceum_http_request_duration_seconds_count\{.*method="GET",route="chat",status="200".*\} 1/);
-    expect(text).toMatch(/lyceum_gateway_upstream_duration_seconds_count\{.*upstream="chat",status="2xx".*\} 1/);
-    expect(text).toMatch(/lyceum_gateway_rate_limit_decisions_total\{class="read",outcome="allowed",store="shared"/);
+    expect(text).toMatch(
+      /lyceum_http_request_duration_seconds_count\{.*method="GET",route="chat",status="200".*\} 1/,
+    );
+    expect(text).toMatch(
+      /lyceum_gateway_upstream_duration_seconds_count\{.*upstream="chat",status="2xx".*\} 1/,
+    );
+    expect(text).toMatch(
+      /lyceum_gateway_rate_limit_decisions_total\{class="read",outcome="allowed",store="shared"/,
+    );
     expect(text).toContain('lyceum_gateway_requests_in_flight{service="gateway"} 0');
   });
 
@@ -339,7 +460,9 @@ describe('running', () => {
     const stopped = door.stop(3_000);
     await sleep(50);
     const refused = await new Promise<boolean>((resolve) => {
-      connect(door.port, '127.0.0.1').on('error', () => resolve(true)).on('connect', () => resolve(false));
+      connect(door.port, '127.0.0.1')
+        .on('error', () => resolve(true))
+        .on('connect', () => resolve(false));
     });
     expect(refused).toBe(true);
     expect(await (await inHand).text()).toBe('done');
@@ -369,18 +492,37 @@ describe('running', () => {
 });
 
 describe('configuration', () => {
-  const upstreams = Object.fromEntries(['AUTH', 'CHAT', 'CONTENT', 'PROFILE', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [`UPSTREAM_${name}`, NOBODY]));
+  const upstreams = Object.fromEntries(
+    ['AUTH', 'CHAT', 'CONTENT', 'PROFILE', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [
+      `UPSTREAM_${name}`,
+      NOBODY,
+    ]),
+  );
 
   test('is typed, with defaults', () => {
-    const config = parseGatewayConfig({ ...upstreams, UPSTREAM_CHAT: 'http://a:1, http://b:2', CORS_ORIGINS: 'https://x.example/' });
+    const config = parseGatewayConfig({
+      ...upstreams,
+      UPSTREAM_CHAT: 'http://a:1, http://b:2',
+      CORS_ORIGINS: 'https://x.example/',
+    });
     expect(config.upstreams.chat).toEqual(['http://a:1', 'http://b:2']);
     expect(config.corsOrigins).toEqual(['https://x.example']);
-    expect([config.port, config.internalPort, config.publicUrl]).toEqual([8080, 8081, 'http://localhost:8080']);
+    expect([config.port, config.internalPort, config.publicUrl]).toEqual([
+      8080,
+      8081,
+      'http://localhost:8080',
+    ]);
     expect(config.timings).toEqual(DEFAULT_TIMINGS);
   });
 
   test('a wrong one is named', () => {
-    const parse = () => parseGatewayConfig({ ...upstreams, UPSTREAM_AUTH: undefined, PORT: 'x', TRUSTED_PROXIES: '10.0.0.0/99' });
+    const parse = () =>
+      parseGatewayConfig({
+        ...upstreams,
+        UPSTREAM_AUTH: undefined,
+        PORT: 'x',
+        TRUSTED_PROXIES: '10.0.0.0/99',
+      });
     expect(parse).toThrow(/UPSTREAM_AUTH/);
     expect(parse).toThrow(/PORT/);
     expect(parse).toThrow(/TRUSTED_PROXIES/);

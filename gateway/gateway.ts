@@ -53,13 +53,27 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   ) as Record<ServiceName, UpstreamPool>;
   const origins = allowedOrigins(config.corsOrigins, config.publicUrl);
   const clientOrigin = createClientOrigin(config.trustedProxies);
-  const limiter = createRateLimiter({ store: ephemeral, scale: config.limitScale, storeMs: timings.storeMs, metrics, log });
+  const limiter = createRateLimiter({
+    store: ephemeral,
+    scale: config.limitScale,
+    storeMs: timings.storeMs,
+    metrics,
+    log,
+  });
   const proxy = createHttpProxy(timings, metrics);
   const openApi = createOpenApi(pools, config.publicUrl, log);
   const readiness = createReadiness(Object.values(pools), ephemeral);
   let draining = false;
   const pages = await createPages({ config, openApi, proxy, readiness, draining: () => draining });
-  const sockets = createSocketDoor({ pool: pools.chat, origins, clientOrigin, limiter, timings, metrics, log });
+  const sockets = createSocketDoor({
+    pool: pools.chat,
+    origins,
+    clientOrigin,
+    limiter,
+    timings,
+    metrics,
+    log,
+  });
 
   /** The way of a request, step by step. What a step throws is the reply. */
   async function answer(exchange: Exchange): Promise<void> {
@@ -81,7 +95,8 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     try {
       await authenticate(exchange, route, tokens);
     } catch (error) {
-      if (error instanceof Problem && error.status === 401) await limiter.take(exchange, RATE_CLASSES.refused);
+      if (error instanceof Problem && error.status === 401)
+        await limiter.take(exchange, RATE_CLASSES.refused);
       throw error;
     }
     await limiter.take(exchange, rateClassOf(route, exchange.method));
@@ -100,16 +115,25 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     const problem = toProblem(error);
     if (problem.status >= 500) {
       const cause = problem.cause ?? problem;
-      const reason = cause instanceof Error ? (problem.status === 500 ? cause.stack : cause.message) : String(cause);
+      const reason =
+        cause instanceof Error ? (problem.status === 500 ? cause.stack : cause.message) : String(cause);
       const { requestId, route, upstream } = exchange;
-      log[problem.status === 500 ? 'error' : 'warn']({ requestId, route, upstream, code: problem.code, reason }, 'request failed');
+      log[problem.status === 500 ? 'error' : 'warn'](
+        { requestId, route, upstream, code: problem.code, reason },
+        'request failed',
+      );
     }
     // Once the head is out, breaking off is the only honest answer left.
     if (exchange.response.headersSent) exchange.response.destroy();
     else exchange.replyProblem(problem);
   }
 
-  const internal = serveInternal({ hostname: config.internalHostname, port: config.internalPort, metrics, readiness });
+  const internal = serveInternal({
+    hostname: config.internalHostname,
+    port: config.internalPort,
+    metrics,
+    readiness,
+  });
   const server = await listenGateway({
     hostname: config.hostname,
     port: config.port,
@@ -119,7 +143,9 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     onUpgrade: sockets.upgrade,
     malformedReply: (code) =>
       rawProblem(
-        code === 'HPE_HEADER_OVERFLOW' ? new Problem('headers-too-large') : new Problem('validation-failed', 'Not a valid HTTP/1.1 request.'),
+        code === 'HPE_HEADER_OVERFLOW'
+          ? new Problem('headers-too-large')
+          : new Problem('validation-failed', 'Not a valid HTTP/1.1 request.'),
         { requestId: newId(), headers: new Map() },
       ),
   });

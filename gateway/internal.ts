@@ -1,7 +1,6 @@
-import { unavailable } from '../shared/errors.ts';
+import { Problem, problemResponse, unavailable } from '../shared/errors.ts';
 import { newId } from '../shared/ids.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
-import { problemResponse, Problem } from '../shared/errors.ts';
 import { type HttpServer, serve } from '../shared/runtime/serve.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { type DependencyState, probePool } from './probe.ts';
@@ -24,7 +23,9 @@ export function createReadiness(pools: UpstreamPool[], ephemeral: EphemeralStore
       () => ({ ok: true }),
       () => ({ ok: false }),
     );
-    const late = new Promise<DependencyState>((resolve) => setTimeout(() => resolve({ ok: false }), 2_000).unref?.());
+    const late = new Promise<DependencyState>((resolve) =>
+      setTimeout(() => resolve({ ok: false }), 2_000).unref?.(),
+    );
     const entries: [string, DependencyState][] = await Promise.all([
       ...pools.map(async (pool): Promise<[string, DependencyState]> => [pool.name, await probePool(pool)]),
       Promise.race([store, late]).then((state): [string, DependencyState] => ['ephemeral-store', state]),
@@ -52,10 +53,15 @@ export function serveInternal(options: {
     '/healthz': async () => Response.json({ status: 'ok', service: 'gateway' }),
     '/readyz': async () => {
       const state = await readiness();
-      return Response.json(state, { status: state.ready ? 200 : 503, headers: { 'cache-control': 'no-store' } });
+      return Response.json(state, {
+        status: state.ready ? 200 : 503,
+        headers: { 'cache-control': 'no-store' },
+      });
     },
     '/metrics': async () =>
-      new Response(await metrics.registry.metrics(), { headers: { 'content-type': metrics.registry.contentType } }),
+      new Response(await metrics.registry.metrics(), {
+        headers: { 'content-type': metrics.registry.contentType },
+      }),
   };
   return serve({
     hostname,
@@ -64,7 +70,10 @@ export function serveInternal(options: {
       const route = routes[new URL(request.url).pathname];
       if (!route) return problemResponse(new Problem('not-found', 'There is no such route.'), newId());
       if (request.method !== 'GET' && request.method !== 'HEAD') {
-        return problemResponse(new Problem('method-not-allowed', undefined, { headers: { allow: 'GET, HEAD' } }), newId());
+        return problemResponse(
+          new Problem('method-not-allowed', undefined, { headers: { allow: 'GET, HEAD' } }),
+          newId(),
+        );
       }
       return route().catch((error) => problemResponse(unavailable('This page', error), newId()));
     },

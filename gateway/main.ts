@@ -14,7 +14,14 @@ try {
   const config = parseGatewayConfig(process.env);
   const platform = await openClusterGateway(process.env, log);
   const { ephemeral, tokens } = platform;
-  const gateway = await createGateway({ config, ephemeral, tokens, log, metrics: createMetrics('gateway'), reusePort: true });
+  const gateway = await createGateway({
+    config,
+    ephemeral,
+    tokens,
+    log,
+    metrics: createMetrics('gateway'),
+    reusePort: true,
+  });
   onStopSignal(log, async () => {
     await gateway.stop(GRACE_MS);
     await platform.close();

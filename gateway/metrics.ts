@@ -33,8 +33,16 @@ export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics 
       labelNames: ['upstream', 'kind'],
       registers,
     }),
-    inFlight: new Gauge({ name: 'lyceum_gateway_requests_in_flight', help: 'Requests being answered.', registers }),
-    openSockets: new Gauge({ name: 'lyceum_gateway_open_sockets', help: 'WebSockets being relayed.', registers }),
+    inFlight: new Gauge({
+      name: 'lyceum_gateway_requests_in_flight',
+      help: 'Requests being answered.',
+      registers,
+    }),
+    openSockets: new Gauge({
+      name: 'lyceum_gateway_open_sockets',
+      help: 'WebSockets being relayed.',
+      registers,
+    }),
     socketsClosed: new Counter({
       name: 'lyceum_gateway_sockets_closed_total',
       help: 'WebSockets that ended, by who or what ended them.',

@@ -16,7 +16,11 @@ export interface OpenApiSource {
 }
 
 /** Keeps the services' documents merged into one. A service that is down keeps the part that was last seen of it. */
-export function createOpenApi(pools: Record<ServiceName, UpstreamPool>, publicUrl: string, log: Log): OpenApiSource {
+export function createOpenApi(
+  pools: Record<ServiceName, UpstreamPool>,
+  publicUrl: string,
+  log: Log,
+): OpenApiSource {
   const parts = new Map<ServiceName, OpenApiDocument>();
   let merged = render(parts, publicUrl);
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -28,7 +32,9 @@ export function createOpenApi(pools: Record<ServiceName, UpstreamPool>, publicUr
   async function fetchAll(): Promise<void> {
     await Promise.all(
       SERVICES.map(async (name) => {
-        const part = await fetchPart(pools[name]).catch((error) => log.debug({ upstream: name, reason: String(error) }, 'no OpenAPI part'));
+        const part = await fetchPart(pools[name]).catch((error) =>
+          log.debug({ upstream: name, reason: String(error) }, 'no OpenAPI part'),
+        );
         if (part) parts.set(name, part);
       }),
     );
@@ -73,19 +79,26 @@ async function fetchPart(pool: UpstreamPool): Promise<OpenApiDocument> {
   throw last;
 }
 
-function render(parts: ReadonlyMap<ServiceName, OpenApiDocument>, publicUrl: string): { json: string; etag: string } {
+function render(
+  parts: ReadonlyMap<ServiceName, OpenApiDocument>,
+  publicUrl: string,
+): { json: string; etag: string } {
   const json = JSON.stringify(mergeDocuments(parts, publicUrl));
   return { json, etag: `"${createHash('sha256').update(json).digest('base64url').slice(0, 27)}"` };
 }
 
 /** One document of many. Components of one name but different content get their service's name in front. */
-export function mergeDocuments(parts: ReadonlyMap<ServiceName, OpenApiDocument>, publicUrl: string): OpenApiDocument & { servers: { url: string }[] } {
+export function mergeDocuments(
+  parts: ReadonlyMap<ServiceName, OpenApiDocument>,
+  publicUrl: string,
+): OpenApiDocument & { servers: { url: string }[] } {
   const merged = {
     openapi: '3.1.0' as const,
     info: {
       title: 'Lyceum',
       version: VERSION,
-      description: 'The real-time backend of an online school. Errors are application/problem+json (RFC 9457).',
+      description:
+        'The real-time backend of an online school. Errors are application/problem+json (RFC 9457).',
     },
     servers: [{ url: publicUrl }],
     paths: {} as OpenApiDocument['paths'],
@@ -100,7 +113,8 @@ export function mergeDocuments(parts: ReadonlyMap<ServiceName, OpenApiDocument>,
       .filter(([name, schema]) => name in schemas && JSON.stringify(schemas[name]) !== JSON.stringify(schema))
       .map(([name]) => name);
     const own = clashes.reduce(
-      (text, name) => text.replaceAll(`"#/components/schemas/${name}"`, `"#/components/schemas/${service}.${name}"`),
+      (text, name) =>
+        text.replaceAll(`"#/components/schemas/${name}"`, `"#/components/schemas/${service}.${name}"`),
       JSON.stringify(part),
     );
     const renamed = JSON.parse(own) as OpenApiDocument;

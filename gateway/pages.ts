@@ -22,7 +22,9 @@ export async function createPages(options: {
 }): Promise<Pages> {
   const { config, openApi, proxy, readiness, draining } = options;
   const assets = await loadAssets({ devMail: config.devMail !== undefined });
-  const mail = config.devMail ? new UpstreamPool('dev-mail', [config.devMail], config.timings.downMs) : undefined;
+  const mail = config.devMail
+    ? new UpstreamPool('dev-mail', [config.devMail], config.timings.downMs)
+    : undefined;
 
   const dynamic: Record<string, (exchange: Exchange) => unknown> = {
     '/healthz': (exchange) => json(exchange, 200, { status: 'ok' }),
@@ -30,12 +32,18 @@ export async function createPages(options: {
       // Without details, and true as long as something can be answered: one service that is down must not take
       // every gateway out of the load balancer. The internal port tells the whole state.
       const state = draining() ? undefined : await readiness();
-      const ready = Object.values(state?.dependencies ?? {}).some(({ ok, replicas }) => ok && replicas !== undefined);
+      const ready = Object.values(state?.dependencies ?? {}).some(
+        ({ ok, replicas }) => ok && replicas !== undefined,
+      );
       json(exchange, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' });
     },
     '/openapi.json': async (exchange) => {
       const { json: text, etag } = await openApi.current();
-      sendCached(exchange, { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: undefined }, 'no-cache');
+      sendCached(
+        exchange,
+        { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: undefined },
+        'no-cache',
+      );
     },
   };
 
@@ -56,7 +64,11 @@ export async function createPages(options: {
 }
 
 function json(exchange: Exchange, status: number, body: object): void {
-  exchange.reply(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' }, JSON.stringify(body));
+  exchange.reply(
+    status,
+    { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' },
+    JSON.stringify(body),
+  );
 }
 
 /** A reply with an entity tag that answers If-None-Match (RFC 9110, 13.1.2), compressed for who understands it. */
@@ -65,13 +77,20 @@ function sendCached(exchange: Exchange, asset: Asset, cacheControl: string): voi
   exchange.headers.set('content-security-policy', PAGE_POLICY);
   exchange.headers.set('vary', [exchange.headers.get('vary'), 'Accept-Encoding'].filter(Boolean).join(', '));
   const common = { etag: asset.etag, 'cache-control': cacheControl };
-  if (headers['if-none-match'] && matchesEtag(headers['if-none-match'], asset.etag, true)) return exchange.reply(304, common);
-  const accepts = /(?:^|,)\s*gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))/i.test(String(headers['accept-encoding'] ?? ''));
+  if (headers['if-none-match'] && matchesEtag(headers['if-none-match'], asset.etag, true))
+    return exchange.reply(304, common);
+  const accepts = /(?:^|,)\s*gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))/i.test(
+    String(headers['accept-encoding'] ?? ''),
+  );
   const encoded = accepts && asset.gzip !== undefined;
   exchange.reply(
     200,
     // A weak tag for the compressed form: the same page, other bytes.
-    { ...common, 'content-type': asset.type, ...(encoded ? { 'content-encoding': 'gzip', etag: `W/${asset.etag}` } : {}) },
+    {
+      ...common,
+      'content-type': asset.type,
+      ...(encoded ? { 'content-encoding': 'gzip', etag: `W/${asset.etag}` } : {}),
+    },
     encoded ? asset.gzip : asset.plain,
   );
 }

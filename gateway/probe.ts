@@ -23,7 +23,8 @@ export async function probePool(pool: UpstreamPool): Promise<DependencyState> {
           await response.body?.cancel();
           return 'ready' as const;
         },
-        (error: Error) => (error.message.startsWith('status') ? ('not ready' as const) : ('no answer' as const)),
+        (error: Error) =>
+          error.message.startsWith('status') ? ('not ready' as const) : ('no answer' as const),
       );
       return [host, state] as const;
     }),

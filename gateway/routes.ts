@@ -74,7 +74,13 @@ export interface GatewayRoute {
 
 const JSON_BODY = { body: 'json', bodyLimit: MiB } as const;
 
-const open = (name: string, method: Method, pattern: string, upstream: ServiceName, limit: RateClassName): GatewayRoute => ({
+const open = (
+  name: string,
+  method: Method,
+  pattern: string,
+  upstream: ServiceName,
+  limit: RateClassName,
+): GatewayRoute => ({
   name,
   methods: [method],
   pattern,
@@ -125,8 +131,18 @@ export const ROUTES: readonly GatewayRoute[] = [
     token: 'optional',
     ...JSON_BODY,
   },
-  { ...service('content', '/api/content/courses'), name: 'content.catalogue', methods: ['GET', 'HEAD'], token: 'optional' },
-  { ...service('content', '/api/content/courses/{id}'), name: 'content.course', methods: ['GET', 'HEAD'], token: 'optional' },
+  {
+    ...service('content', '/api/content/courses'),
+    name: 'content.catalogue',
+    methods: ['GET', 'HEAD'],
+    token: 'optional',
+  },
+  {
+    ...service('content', '/api/content/courses/{id}'),
+    name: 'content.course',
+    methods: ['GET', 'HEAD'],
+    token: 'optional',
+  },
   service('content', '/api/content/**'),
 
   {
@@ -157,13 +173,19 @@ export const ROUTES: readonly GatewayRoute[] = [
 
 const compiled = ROUTES.map((route) => ({
   route,
-  pattern: new RegExp(`^${route.pattern.replace(/[.]/g, '\\.').replace(/\{\w+\}/g, '[^/]+').replace(/\/\*\*$/, '(?:/.*)?')}$`),
+  pattern: new RegExp(
+    `^${route.pattern
+      .replace(/[.]/g, '\\.')
+      .replace(/\{\w+\}/g, '[^/]+')
+      .replace(/\/\*\*$/, '(?:/.*)?')}$`,
+  ),
 }));
 
 /** The line for a request, or undefined: then there is nothing there. */
 export function matchRoute(method: string, path: string): GatewayRoute | undefined {
   return compiled.find(
-    ({ route, pattern }) => pattern.test(path) && (!route.methods || route.methods.includes(method as Method)),
+    ({ route, pattern }) =>
+      pattern.test(path) && (!route.methods || route.methods.includes(method as Method)),
   )?.route;
 }
 

@@ -45,7 +45,8 @@ export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
     checkRequestHead(exchange);
     checkHandshake(exchange);
     const { origin } = exchange.request.headers;
-    if (origin !== undefined && !origins.has(origin)) throw new Problem('forbidden', 'This origin may not open sockets.');
+    if (origin !== undefined && !origins.has(origin))
+      throw new Problem('forbidden', 'This origin may not open sockets.');
     if (stopping) throw unavailable('The gateway');
     await limiter.take(exchange, RATE_CLASSES.socket);
 
@@ -87,13 +88,26 @@ export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
         const ms = Math.round((performance.now() - exchange.started) * 1e3) / 1e3;
         metrics.requests.observe({ method: 'GET', route: 'socket', status: String(status) }, ms / 1e3);
         const { path, address, requestId, traceId } = exchange;
-        log.info({ method: 'GET', path: path.slice(0, 300), route: 'socket', status, ms, address, requestId, traceId }, 'request');
+        log.info(
+          {
+            method: 'GET',
+            path: path.slice(0, 300),
+            route: 'socket',
+            status,
+            ms,
+            address,
+            requestId,
+            traceId,
+          },
+          'request',
+        );
       };
       relay(exchange, client, head, gone.signal).then(
         () => record(101),
         (error) => {
           const problem = toProblem(error);
-          if (problem.status >= 500) log.warn({ code: problem.code, reason: String(problem.cause ?? problem) }, 'socket refused');
+          if (problem.status >= 500)
+            log.warn({ code: problem.code, reason: String(problem.cause ?? problem) }, 'socket refused');
           if (!client.destroyed) client.end(rawProblem(problem, exchange));
           record(problem.status);
         },
@@ -121,10 +135,14 @@ export const webSocketOnly = (): Problem =>
 
 function checkHandshake(exchange: Exchange): void {
   const { headers } = exchange.request;
-  if (headers.upgrade?.toLowerCase() !== 'websocket') throw new Problem('validation-failed', 'There is no other protocol here.');
+  if (headers.upgrade?.toLowerCase() !== 'websocket')
+    throw new Problem('validation-failed', 'There is no other protocol here.');
   if (exchange.path !== SOCKET_PATH) throw new Problem('not-found', 'There are no sockets at this path.');
   if (new URLSearchParams(exchange.query).get('transport') !== 'websocket') throw webSocketOnly();
-  if (headers['sec-websocket-version'] !== '13' || !/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')) {
+  if (
+    headers['sec-websocket-version'] !== '13' ||
+    !/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')
+  ) {
     throw new Problem('validation-failed', 'The WebSocket handshake is not valid (RFC 6455, 4.1).', {
       headers: { 'sec-websocket-version': '13' },
     });
@@ -132,14 +150,19 @@ function checkHandshake(exchange: Exchange): void {
 }
 
 /** A problem written straight to a connection that has left HTTP. */
-export function rawProblem(problem: Problem, exchange: { requestId: string; headers: ReadonlyMap<string, string> }): string {
+export function rawProblem(
+  problem: Problem,
+  exchange: { requestId: string; headers: ReadonlyMap<string, string> },
+): string {
   const body = JSON.stringify(problemBody(problem, exchange.requestId));
   const headers = new Map<string, string>([
     ...exchange.headers,
     ['content-type', 'application/problem+json'],
     ['content-length', String(Buffer.byteLength(body))],
     ['connection', 'close'],
-    ...(problem.retryAfter === undefined ? [] : [['retry-after', String(Math.ceil(problem.retryAfter))] as [string, string]]),
+    ...(problem.retryAfter === undefined
+      ? []
+      : [['retry-after', String(Math.ceil(problem.retryAfter))] as [string, string]]),
     ...Object.entries(problem.headers),
   ]);
   const lines = [...headers].map(([name, value]) => `${name}: ${value}\r\n`).join('');

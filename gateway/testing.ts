@@ -1,4 +1,10 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { openMemoryStore } from '../shared/adapters/ephemeral-store/memory.ts';
 import type { Caller, TokenVerifier } from '../shared/auth/tokens.ts';
@@ -53,7 +59,9 @@ export async function startGateway(
   } = {},
 ): Promise<TestGateway> {
   const config = parseGatewayConfig({
-    ...Object.fromEntries(SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, options.upstreams?.[name] ?? NOBODY])),
+    ...Object.fromEntries(
+      SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, options.upstreams?.[name] ?? NOBODY]),
+    ),
     PORT: String(options.port ?? 0),
     INTERNAL_PORT: '0',
     PUBLIC_URL: 'http://school.example',
@@ -131,7 +139,11 @@ export async function eventually(check: () => boolean | Promise<boolean>, ms = 5
 }
 
 /** Sends bytes as they are and gives back all that came until the connection closed or `ms` passed. */
-export function sendRaw(port: number, bytes: string | Uint8Array, ms = 1_000): Promise<{ text: string; closed: boolean }> {
+export function sendRaw(
+  port: number,
+  bytes: string | Uint8Array,
+  ms = 1_000,
+): Promise<{ text: string; closed: boolean }> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     const chunks: Uint8Array[] = [];

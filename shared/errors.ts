@@ -74,7 +74,10 @@ export const notFound = (what: string): Problem => new Problem('not-found', `No 
 
 /** A dependency is away for now. `retryAfter` in seconds. */
 export const unavailable = (what: string, cause?: unknown, retryAfter = 2): Problem =>
-  new Problem('upstream-unavailable', `${what} is not available right now. Try again shortly.`, { retryAfter, cause });
+  new Problem('upstream-unavailable', `${what} is not available right now. Try again shortly.`, {
+    retryAfter,
+    cause,
+  });
 
 const CONNECTION_CODES = new Set([
   'ECONNREFUSED',
@@ -117,7 +120,9 @@ export function isUnavailable(error: unknown): boolean {
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (isUnavailable(error)) return unavailable('A service this depends on', error);
-  return new Problem('internal', 'Something went wrong on our side. The request id helps us find it.', { cause: error });
+  return new Problem('internal', 'Something went wrong on our side. The request id helps us find it.', {
+    cause: error,
+  });
 }
 
 /** The body of application/problem+json. */
@@ -141,7 +146,9 @@ export function problemResponse(problem: Problem, requestId: string): Response {
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
       'x-request-id': requestId,
-      ...(problem.retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(problem.retryAfter))) }),
+      ...(problem.retryAfter === undefined
+        ? {}
+        : { 'retry-after': String(Math.max(1, Math.ceil(problem.retryAfter))) }),
       ...problem.headers,
     },
   });

@@ -1,5 +1,5 @@
-import type { Kysely } from 'kysely';
 import type { Hono } from 'hono';
+import type { Kysely } from 'kysely';
 import type { TokenVerifier } from './auth/tokens.ts';
 import type { ServiceName } from './contracts/common.ts';
 import type { KernelTables, Migration } from './db/kernel.ts';
@@ -11,11 +11,11 @@ import { createApp } from './http/app.ts';
 import { Context, type Origin } from './http/context.ts';
 import { describeRoutes } from './http/openapi.ts';
 import type { Route } from './http/route.ts';
+import { newId } from './ids.ts';
 import { type Job, startJobs } from './jobs.ts';
 import type { Log } from './observability/log.ts';
 import type { Metrics } from './observability/metrics.ts';
 import { currentTraceparent } from './observability/trace.ts';
-import { newId } from './ids.ts';
 import type { EphemeralStore } from './ports/ephemeral-store.ts';
 import type { EventBus, Subscription } from './ports/event-bus.ts';
 import type { Mailer } from './ports/mailer.ts';
@@ -72,7 +72,11 @@ export interface Service<S extends KernelTables = KernelTables> {
   /** Before the database is let go. */
   stop?: () => Promise<void>;
   /** Replaces the plain HTTP server, for the service that owns sockets. */
-  listen?: (options: { hostname: string; port: number; fetch: (request: Request) => Response | Promise<Response> }) => HttpServer | Promise<HttpServer>;
+  listen?: (options: {
+    hostname: string;
+    port: number;
+    fetch: (request: Request) => Response | Promise<Response>;
+  }) => HttpServer | Promise<HttpServer>;
 }
 
 export interface RunningService {
@@ -106,14 +110,22 @@ export async function startService<S extends KernelTables>(
   const relay = startOutboxRelay({ db: kernel, bus: deps.bus, log, metrics });
   // First, or `/{userId}` of profiles would take `/dead-letters` for an id.
   const routes = [...deadLetterRoutes<S>(deps.bus), ...service.routes];
-  const app = createApp<S>({ ...deps, service: service.name, basePath: service.basePath, routes, nudge: relay.nudge });
+  const app = createApp<S>({
+    ...deps,
+    service: service.name,
+    basePath: service.basePath,
+    routes,
+    nudge: relay.nudge,
+  });
   addOperatorRoutes(app, service, deps, describeRoutes(service.name, service.basePath, routes));
   service.extendHttp?.(app);
   await service.start?.(relay.nudge);
 
   const consumers: Subscription[] = [];
   for (const consumer of service.consumers ?? []) {
-    consumers.push(await startConsumer({ ...consumer, db: deps.db, bus: deps.bus, log, metrics, nudge: relay.nudge }));
+    consumers.push(
+      await startConsumer({ ...consumer, db: deps.db, bus: deps.bus, log, metrics, nudge: relay.nudge }),
+    );
   }
   const jobs = startJobs(
     [
@@ -140,7 +152,12 @@ export async function startService<S extends KernelTables>(
   };
 }
 
-function addOperatorRoutes<S extends KernelTables>(app: Hono, service: Service<S>, deps: ServiceDeps<S>, document: unknown): void {
+function addOperatorRoutes<S extends KernelTables>(
+  app: Hono,
+  service: Service<S>,
+  deps: ServiceDeps<S>,
+  document: unknown,
+): void {
   app.get('/healthz', (c) => c.json({ status: 'ok', service: service.name }));
   app.get('/readyz', async (c) => {
     const state = await checkReadiness(service.readiness);
@@ -168,7 +185,8 @@ export async function checkReadiness(checks: Record<string, () => Promise<void>>
         ]);
         return [name, { ok: true }] as const;
       } catch (error) {
-        const detail = error instanceof Error && /no answer/.test(error.message) ? error.message : 'not available';
+        const detail =
+          error instanceof Error && /no answer/.test(error.message) ? error.message : 'not available';
         return [name, { ok: false, detail }] as const;
       }
     }),

@@ -4,7 +4,12 @@ import type { Log } from './observability/log.ts';
  * Asks again and again until `check` resolves. Rejects after `deadlineMs` with a message that names what was
  * waited for and the last failure.
  */
-export async function waitFor(what: string, check: () => Promise<unknown>, deadlineMs: number, log?: Log): Promise<void> {
+export async function waitFor(
+  what: string,
+  check: () => Promise<unknown>,
+  deadlineMs: number,
+  log?: Log,
+): Promise<void> {
   const started = Date.now();
   for (let attempt = 1; ; attempt++) {
     try {
@@ -13,7 +18,9 @@ export async function waitFor(what: string, check: () => Promise<unknown>, deadl
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       if (Date.now() - started > deadlineMs) {
-        throw new Error(`${what} did not become available within ${Math.round(deadlineMs / 1000)} s: ${reason}`);
+        throw new Error(
+          `${what} did not become available within ${Math.round(deadlineMs / 1000)} s: ${reason}`,
+        );
       }
       if (attempt % 20 === 0) log?.warn({ what, reason }, 'still waiting');
       await new Promise((resolve) => setTimeout(resolve, 250));

@@ -20,6 +20,7 @@ form.addEventListener('submit', async (event) => {
     return;
   }
   const problem = await reply?.json().catch(() => undefined);
-  status.textContent = problem?.errors?.[0]?.message ?? problem?.detail ?? 'There is no answer. Please try again.';
+  status.textContent =
+    problem?.errors?.[0]?.message ?? problem?.detail ?? 'There is no answer. Please try again.';
   button.disabled = false;
 });

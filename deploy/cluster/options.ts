@@ -22,7 +22,8 @@ export function parseClusterOptions(args: string[]): ClusterOptions {
   const replicas = Object.fromEntries(
     PROCESS_NAMES.map((name) => {
       const count = Number(given[name]);
-      if (!Number.isInteger(count) || count < 1 || count > 16) throw new Error(`--${name} takes a number from 1 to 16`);
+      if (!Number.isInteger(count) || count < 1 || count > 16)
+        throw new Error(`--${name} takes a number from 1 to 16`);
       return [name, count];
     }),
   ) as Record<ProcessName, number>;

@@ -25,9 +25,11 @@ export interface Layout {
 export function layOut(layout: Layout): Program[] {
   const { options, servers, databaseUrls } = layout;
   const free = [...layout.ports];
-  const replicasOf = (name: ProcessName) => Array.from({ length: options.replicas[name] }, (_, index) => index + 1);
+  const replicasOf = (name: ProcessName) =>
+    Array.from({ length: options.replicas[name] }, (_, index) => index + 1);
   const ports = new Map(SERVICES.map((name) => [name, replicasOf(name).map(() => free.shift()!)]));
-  const addresses = (name: ServiceName): string[] => ports.get(name)!.map((port) => `http://127.0.0.1:${port}`);
+  const addresses = (name: ServiceName): string[] =>
+    ports.get(name)!.map((port) => `http://127.0.0.1:${port}`);
   const system = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', NODE_ENV: 'production' };
   const common = {
     ...system,
@@ -62,7 +64,9 @@ export function layOut(layout: Layout): Program[] {
     ...launch('bun', 'gateway/main.ts'),
     env: {
       ...common,
-      ...Object.fromEntries(SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, addresses(name).join(',')])),
+      ...Object.fromEntries(
+        SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, addresses(name).join(',')]),
+      ),
       HOST: layout.host,
       // Replicas share the public port; each has an internal one of its own.
       PORT: String(layout.publicPort),
@@ -77,7 +81,10 @@ export function layOut(layout: Layout): Program[] {
 function launch(runtime: 'bun' | 'deno', script: string): { command: string; args: string[] } {
   const path = join(ROOT, script);
   if (runtime === 'bun') return { command: process.execPath, args: [path] };
-  return { command: denoBinary(), args: ['run', '-A', '--no-check', '--config', join(ROOT, 'deno.json'), path] };
+  return {
+    command: denoBinary(),
+    args: ['run', '-A', '--no-check', '--config', join(ROOT, 'deno.json'), path],
+  };
 }
 
 /** Deno comes as a package, whose binary is in one for this platform. */

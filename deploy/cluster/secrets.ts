@@ -11,10 +11,9 @@ export async function databasePasswords(dir: string): Promise<Record<ServiceName
   } catch (error) {
     if ((error as { code?: string }).code !== 'ENOENT') throw error;
   }
-  const made = Object.fromEntries(SERVICES.map((name) => [name, randomBytes(24).toString('base64url')])) as Record<
-    ServiceName,
-    string
-  >;
+  const made = Object.fromEntries(
+    SERVICES.map((name) => [name, randomBytes(24).toString('base64url')]),
+  ) as Record<ServiceName, string>;
   await writeFile(`${path}.new`, `${JSON.stringify(made, null, 2)}\n`, { mode: 0o600, flush: true });
   await rename(`${path}.new`, path);
   return made;

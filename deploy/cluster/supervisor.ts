@@ -34,14 +34,19 @@ export interface Supervisor {
  * Starts programs and starts each again 2 s after it dies. Their output goes to one file each in `logDir`. They end
  * by themselves when this process dies: their standard input closes then.
  */
-export function supervise(programs: Program[], options: { logDir: string; onChange: () => void; log: (line: string) => void }): Supervisor {
+export function supervise(
+  programs: Program[],
+  options: { logDir: string; onChange: () => void; log: (line: string) => void },
+): Supervisor {
   mkdirSync(options.logDir, { recursive: true });
   const children = new Map<Program, ChildProcess>();
   const timers = new Set<ReturnType<typeof setTimeout>>();
   let stopping = false;
 
   const start = (program: Program): void => {
-    const output = createWriteStream(join(options.logDir, `${program.name}-${program.replica}.log`), { flags: 'a' });
+    const output = createWriteStream(join(options.logDir, `${program.name}-${program.replica}.log`), {
+      flags: 'a',
+    });
     const child = spawn(program.command, program.args, {
       env: { ...program.env, LYCEUM_SUPERVISED: '1' },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -50,7 +55,9 @@ export function supervise(programs: Program[], options: { logDir: string; onChan
     child.stdout.pipe(output, { end: false });
     child.stderr.pipe(output, { end: false });
     children.set(program, child);
-    child.once('error', (error) => options.log(`${program.name} ${program.replica} can not be started: ${error.message}`));
+    child.once('error', (error) =>
+      options.log(`${program.name} ${program.replica} can not be started: ${error.message}`),
+    );
     child.once('close', (code, signal) => {
       output.end();
       children.delete(program);
@@ -76,7 +83,9 @@ export function supervise(programs: Program[], options: { logDir: string; onChan
     async stop(graceMs) {
       stopping = true;
       for (const timer of timers) clearTimeout(timer);
-      const ended = [...children.values()].map((child) => new Promise<void>((resolve) => child.once('close', () => resolve())));
+      const ended = [...children.values()].map(
+        (child) => new Promise<void>((resolve) => child.once('close', () => resolve())),
+      );
       for (const child of children.values()) child.kill('SIGTERM');
       const force = setTimeout(() => {
         for (const child of children.values()) child.kill('SIGKILL');

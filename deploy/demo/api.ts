@@ -21,12 +21,22 @@ export class Api {
     return this.send('POST', path, bytes as BodyInit, { 'content-type': type, 'idempotency-key': key });
   }
 
-  private call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<ApiReply> {
+  private call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<ApiReply> {
     if (body === undefined) return this.send(method, path, undefined, headers);
     return this.send(method, path, JSON.stringify(body), { 'content-type': 'application/json', ...headers });
   }
 
-  private async send(method: string, path: string, body: BodyInit | undefined, headers: Record<string, string>): Promise<ApiReply> {
+  private async send(
+    method: string,
+    path: string,
+    body: BodyInit | undefined,
+    headers: Record<string, string>,
+  ): Promise<ApiReply> {
     for (let attempt = 1; ; attempt++) {
       const response = await fetch(this.url + path, {
         method,
@@ -39,7 +49,8 @@ export class Api {
         await new Promise((resolve) => setTimeout(resolve, Math.max(0.2, retryAfter) * 1000));
         continue;
       }
-      const json = text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : undefined;
+      const json =
+        text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : undefined;
       return { status: response.status, body: json };
     }
   }
@@ -59,11 +70,16 @@ export async function must(reply: Promise<ApiReply>, what: string): Promise<ApiR
 }
 
 /** Asks until `find` gives something: what follows an event is there a moment later. */
-export async function eventually<T>(what: string, find: () => Promise<T | undefined>, deadlineMs = 20_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  find: () => Promise<T | undefined>,
+  deadlineMs = 20_000,
+): Promise<T> {
   for (const started = Date.now(); ; ) {
     const found = await find();
     if (found !== undefined) return found;
-    if (Date.now() - started > deadlineMs) throw new Error(`${what} did not come within ${deadlineMs / 1000} s`);
+    if (Date.now() - started > deadlineMs)
+      throw new Error(`${what} did not come within ${deadlineMs / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -1,9 +1,9 @@
 /** A one-page PDF 1.4 of plain lines in Helvetica: enough for a hand-out, small enough to read here. */
 export function simplePdf(title: string, lines: string[]): Uint8Array {
-  const escape = (text: string) => text.replace(/[\\()]/g, '\\$&').replace(/[^\x20-\x7e]/g, '?');
+  const pdfText = (text: string) => text.replace(/[\\()]/g, '\\$&').replace(/[^\x20-\x7e]/g, '?');
   const content = [
-    `BT /F1 20 Tf 60 770 Td (${escape(title)}) Tj ET`,
-    ...lines.map((line, index) => `BT /F1 11 Tf 60 ${735 - index * 18} Td (${escape(line)}) Tj ET`),
+    `BT /F1 20 Tf 60 770 Td (${pdfText(title)}) Tj ET`,
+    ...lines.map((line, index) => `BT /F1 11 Tf 60 ${735 - index * 18} Td (${pdfText(line)}) Tj ET`),
   ].join('\n');
   const objects = [
     '<< /Type /Catalog /Pages 2 0 R >>',

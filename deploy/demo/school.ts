@@ -55,7 +55,8 @@ picture turn, and around which point?`,
   {
     key: 'bread',
     title: 'Bread, and the science in it',
-    summary: 'Flour, water, salt and patience. We bake four loaves and learn what happens inside each of them.',
+    summary:
+      'Flour, water, salt and patience. We bake four loaves and learn what happens inside each of them.',
     lessons: [
       {
         title: 'Four ingredients',
@@ -107,6 +108,9 @@ export const TALK: { who: 'teacher' | 'learner' | 'mira' | 'jonas'; says: string
   { who: 'jonas', says: 'I counted seven inside Pegasus, twice. Is that the whole square?' },
   { who: 'teacher', says: 'Yes, the whole square. Seven is a fine sky, Jonas.' },
   { who: 'learner', says: '@teacher does a street lamp behind me matter if I do not look at it?' },
-  { who: 'teacher', says: 'It lights the air in front of you, so a little. Put your hood up, it helps more than you think.' },
+  {
+    who: 'teacher',
+    says: 'It lights the air in front of you, so a little. Put your hood up, it helps more than you think.',
+  },
   { who: 'mira', says: 'Clear tonight. Shall we all count at ten and compare?' },
 ];

@@ -15,18 +15,33 @@ interface Person {
  * Fills a new installation with a small school, through the public API only. Every step is idempotent, so a start
  * that was killed in the middle goes on where it stopped. `mailUrl` is the mail catcher's HTTP side.
  */
-export async function seedDemo(options: { url: string; dataDir: string; accounts: DemoAccount[]; mailUrl: string }): Promise<void> {
+export async function seedDemo(options: {
+  url: string;
+  dataDir: string;
+  accounts: DemoAccount[];
+  mailUrl: string;
+}): Promise<void> {
   const marker = join(options.dataDir, 'demo-seeded');
-  if (await access(marker).then(() => true, () => false)) return;
+  if (
+    await access(marker).then(
+      () => true,
+      () => false,
+    )
+  )
+    return;
 
   const api = new Api(options.url);
-  const account = (role: DemoAccount['role']) => options.accounts.find((candidate) => candidate.role === role)!;
-  const signUpAs = (email: string, password: string, name: string) => signUp(api, options.mailUrl, { email, password, name });
+  const account = (role: DemoAccount['role']) =>
+    options.accounts.find((candidate) => candidate.role === role)!;
+  const signUpAs = (email: string, password: string, name: string) =>
+    signUp(api, options.mailUrl, { email, password, name });
 
   const admin = await signIn(api, account('admin'));
   if (!admin) throw new Error('the demo administrator can not sign in');
   await signUpAs(account('teacher').email, account('teacher').password, 'Ada Moreau');
-  const teacherId = (await must(admin.api.get(`/api/auth/users?q=${account('teacher').email}`), 'find the teacher')).items[0].id;
+  const teacherId = (
+    await must(admin.api.get(`/api/auth/users?q=${account('teacher').email}`), 'find the teacher')
+  ).items[0].id;
   await must(admin.api.patch(`/api/auth/users/${teacherId}`, { role: 'teacher' }), 'make a teacher');
 
   const people = {
@@ -46,14 +61,21 @@ export async function seedDemo(options: { url: string; dataDir: string; accounts
   await writeFile(marker, `${new Date().toISOString()}\n`);
 }
 
-async function signIn(api: Api, { email, password }: { email: string; password: string }): Promise<Person | undefined> {
+async function signIn(
+  api: Api,
+  { email, password }: { email: string; password: string },
+): Promise<Person | undefined> {
   const reply = await api.post('/api/auth/login', { email, password });
   if (reply.status !== 200) return undefined;
   return { id: reply.body.user.id, api: api.as(reply.body.accessToken) };
 }
 
 /** Registers, reads the verification mail, verifies, signs in; skips what an earlier try has done. */
-async function signUp(api: Api, mailUrl: string, who: { email: string; password: string; name: string }): Promise<Person> {
+async function signUp(
+  api: Api,
+  mailUrl: string,
+  who: { email: string; password: string; name: string },
+): Promise<Person> {
   const before = await signIn(api, who);
   if (before) return before;
   const body = { email: who.email, password: who.password, displayName: who.name };
@@ -71,7 +93,11 @@ async function signUp(api: Api, mailUrl: string, who: { email: string; password:
 
 async function makeCourse(teacher: Person, course: DemoCourse): Promise<string> {
   const { id } = await must(
-    teacher.api.post('/api/content/courses', { title: course.title, summary: course.summary, language: 'en' }, `demo-${course.key}`),
+    teacher.api.post(
+      '/api/content/courses',
+      { title: course.title, summary: course.summary, language: 'en' },
+      `demo-${course.key}`,
+    ),
     course.title,
   );
   for (const [index, lesson] of course.lessons.entries()) {
@@ -89,7 +115,14 @@ async function makeLesson(teacher: Person, courseId: string, lesson: DemoLesson,
         ? ['night-sky.png', 'image/png', nightSky()]
         : ['finding-north.pdf', 'application/pdf', simplePdf(HANDOUT.title, HANDOUT.lines)];
     const path = `/api/content/files?name=${name}&courseId=${courseId}&visibility=course`;
-    fileIds.push((await must(teacher.api.upload(path, bytes as Uint8Array, type as string, `${key}-file`), `upload ${name}`)).id);
+    fileIds.push(
+      (
+        await must(
+          teacher.api.upload(path, bytes as Uint8Array, type as string, `${key}-file`),
+          `upload ${name}`,
+        )
+      ).id,
+    );
   }
   const body = {
     title: lesson.title,
@@ -105,11 +138,16 @@ async function talk(people: Record<(typeof TALK)[number]['who'], Person>, course
   const roomOf = (person: Person) =>
     eventually('the course room', async () => {
       const { items } = await must(person.api.get('/api/chat/rooms?limit=100'), 'rooms');
-      return items.find((room: { courseId: string | null }) => room.courseId === courseId)?.id as string | undefined;
+      return items.find((room: { courseId: string | null }) => room.courseId === courseId)?.id as
+        | string
+        | undefined;
     });
   for (const [index, { who, says }] of TALK.entries()) {
     const roomId = await roomOf(people[who]);
     const body = says.replace('@teacher', `<@${people.teacher.id}>`);
-    await must(people[who].api.post(`/api/chat/rooms/${roomId}/messages`, { clientId: `demo-talk-${index}`, body }), 'say');
+    await must(
+      people[who].api.post(`/api/chat/rooms/${roomId}/messages`, { clientId: `demo-talk-${index}`, body }),
+      'say',
+    );
   }
 }

@@ -14,9 +14,15 @@ export function recordAccess(exchange: Exchange, log: Log, metrics: GatewayMetri
     const gaveUp = !response.writableFinished;
     const status = gaveUp && !response.headersSent ? 499 : response.statusCode;
     const seconds = (performance.now() - exchange.started) / 1_000;
-    metrics.requests.observe({ method: request.method ?? '', route: exchange.route, status: String(status) }, seconds);
+    metrics.requests.observe(
+      { method: request.method ?? '', route: exchange.route, status: String(status) },
+      seconds,
+    );
     if (exchange.upstream !== 'none') {
-      metrics.upstreamRequests.observe({ upstream: exchange.upstream, status: `${Math.floor(status / 100)}xx` }, seconds);
+      metrics.upstreamRequests.observe(
+        { upstream: exchange.upstream, status: `${Math.floor(status / 100)}xx` },
+        seconds,
+      );
     }
     log.info(
       {

@@ -7,7 +7,11 @@ import type { GatewayRoute } from '../routes.ts';
  * The first of two token checks; the service repeats it with the same header. Sets `exchange.caller`. Throws
  * `unauthenticated` or `token-expired` as RFC 6750 wants it, with a challenge.
  */
-export async function authenticate(exchange: Exchange, route: GatewayRoute, tokens: TokenVerifier): Promise<void> {
+export async function authenticate(
+  exchange: Exchange,
+  route: GatewayRoute,
+  tokens: TokenVerifier,
+): Promise<void> {
   if (route.token === 'none') return;
   try {
     exchange.caller = await tokens.fromHeader(exchange.request.headers.authorization);

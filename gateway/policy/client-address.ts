@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net';
 import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
 
 export interface ClientOrigin {
   address: string;
@@ -17,12 +17,15 @@ export function createClientOrigin(trustedProxies: string[]): (request: Incoming
     const family = isIP(address) === 4 ? 'ipv4' : 'ipv6';
     trusted.addSubnet(address, bits === undefined ? (family === 'ipv4' ? 32 : 128) : Number(bits), family);
   }
-  const isTrusted = (address: string): boolean => isIP(address) > 0 && trusted.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+  const isTrusted = (address: string): boolean =>
+    isIP(address) > 0 && trusted.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
 
   return (request) => {
     const peer = plain(request.socket.remoteAddress ?? '');
     if (trustedProxies.length === 0 || !isTrusted(peer)) return { address: peer, scheme: 'http' };
-    const hops = String(request.headers['x-forwarded-for'] ?? '').split(',').map((hop) => plain(hop.trim()));
+    const hops = String(request.headers['x-forwarded-for'] ?? '')
+      .split(',')
+      .map((hop) => plain(hop.trim()));
     const scheme = request.headers['x-forwarded-proto'] === 'https' ? 'https' : 'http';
     for (const hop of hops.reverse()) {
       if (isIP(hop) === 0) break;
@@ -43,5 +46,8 @@ export function limitKeyOf(address: string): string {
   const right = tail === '' ? [] : tail.split(':');
   const gap = address.includes('::') ? 8 - left.length - right.length : 0;
   const groups = [...left, ...Array<string>(Math.max(0, gap)).fill('0'), ...right];
-  return `${groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`;
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`;
 }

@@ -2,8 +2,10 @@ import { Problem } from '../../shared/errors.ts';
 import type { Exchange } from '../exchange.ts';
 import { METHODS } from '../routes.ts';
 
-const EXPOSED = 'X-Request-Id, ETag, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Content-Disposition, Content-Range';
-const ACCEPTED = 'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-Match, If-None-Match, If-Range, Range, X-Request-Id, traceparent, tracestate';
+const EXPOSED =
+  'X-Request-Id, ETag, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Content-Disposition, Content-Range';
+const ACCEPTED =
+  'Authorization, Content-Type, Content-Digest, Idempotency-Key, If-Match, If-None-Match, If-Range, Range, X-Request-Id, traceparent, tracestate';
 
 /** Origins whose pages may call us: the configured ones and our own. */
 export const allowedOrigins = (corsOrigins: string[], publicUrl: string): ReadonlySet<string> =>

@@ -5,7 +5,15 @@ import { METHODS } from '../routes.ts';
 /** Host = uri-host [":" port], without userinfo (RFC 9110, 7.2; RFC 3986, 3.2.2). */
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;
 /** Headers of which a second line could make two readers see two different requests. */
-const SINGLE = new Set(['host', 'content-length', 'transfer-encoding', 'authorization', 'content-type', 'expect', 'origin']);
+const SINGLE = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'authorization',
+  'content-type',
+  'expect',
+  'origin',
+]);
 const KNOWN_METHODS = new Set<string>([...METHODS, 'OPTIONS']);
 
 /**
@@ -24,7 +32,8 @@ export function checkRequestHead(exchange: Exchange): void {
   if (host === '' && request.httpVersion !== '1.0') throw malformed('The Host header is missing.');
   if (host !== '' && !HOST.test(host)) throw malformed('The Host header is not a host.');
   // RFC 9112, 6.1: chunks in HTTP/1.0 are faulty framing.
-  if (request.httpVersion === '1.0' && request.headers['transfer-encoding'] !== undefined) throw malformed('HTTP/1.0 has no chunks.');
+  if (request.httpVersion === '1.0' && request.headers['transfer-encoding'] !== undefined)
+    throw malformed('HTTP/1.0 has no chunks.');
   exchange.host = host;
 
   if (!KNOWN_METHODS.has(method)) {
@@ -34,7 +43,8 @@ export function checkRequestHead(exchange: Exchange): void {
     throw malformed(`A ${method} request has no body.`);
   }
   // Only origin-form targets (RFC 9112, 3.2.1), and only paths that mean the same to every reader.
-  if (!path.startsWith('/') || /[^\x21-\x7e]|[\\#"<>^`{|}]/.test(path + query)) throw malformed('The path is not valid.');
+  if (!path.startsWith('/') || /[^\x21-\x7e]|[\\#"<>^`{|}]/.test(path + query))
+    throw malformed('The path is not valid.');
   if (/%(?![0-9A-Fa-f]{2})|%(?:00|2[fF]|5[cC])/.test(path)) throw malformed('The path is not valid.');
   const segments = path.slice(1).split('/');
   const isDots = (segment: string): boolean => /^\.{1,2}$/.test(segment.replace(/%2[eE]/g, '.'));

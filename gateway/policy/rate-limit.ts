@@ -31,7 +31,10 @@ export function createRateLimiter(options: {
   const local = openMemoryStore();
   let pausedUntil = 0;
 
-  async function decide(key: string, bucket: { capacity: number; perSecond: number }): Promise<[TokenDecision, string]> {
+  async function decide(
+    key: string,
+    bucket: { capacity: number; perSecond: number },
+  ): Promise<[TokenDecision, string]> {
     if (Date.now() >= pausedUntil) {
       try {
         return [await within(options.store.takeTokens(key, bucket), options.storeMs), 'shared'];
@@ -47,7 +50,8 @@ export function createRateLimiter(options: {
     async take(exchange, rateClass) {
       const { caller } = exchange;
       const own = caller && rateClass.perUser ? rateClass.perUser : rateClass.perAddress;
-      const who = caller && rateClass.perUser ? `user:${caller.userId}` : `address:${limitKeyOf(exchange.address)}`;
+      const who =
+        caller && rateClass.perUser ? `user:${caller.userId}` : `address:${limitKeyOf(exchange.address)}`;
       const bucket = {
         capacity: Math.max(1, Math.floor(own.capacity * options.scale)),
         perSecond: own.perSecond * options.scale,
@@ -57,9 +61,15 @@ export function createRateLimiter(options: {
       exchange.headers.set('ratelimit-limit', String(bucket.capacity));
       exchange.headers.set('ratelimit-remaining', String(decision.remaining));
       exchange.headers.set('ratelimit-reset', String(seconds));
-      options.metrics.rateLimits.inc({ class: rateClass.name, outcome: decision.allowed ? 'allowed' : 'refused', store });
+      options.metrics.rateLimits.inc({
+        class: rateClass.name,
+        outcome: decision.allowed ? 'allowed' : 'refused',
+        store,
+      });
       if (!decision.allowed) {
-        throw new Problem('rate-limited', `Too many requests. Try again in ${seconds} s.`, { retryAfter: seconds });
+        throw new Problem('rate-limited', `Too many requests. Try again in ${seconds} s.`, {
+          retryAfter: seconds,
+        });
       }
     },
     stop: () => local.close(),

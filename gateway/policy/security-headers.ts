@@ -19,5 +19,6 @@ export function addSecurityHeaders(exchange: Exchange, publicUrl: string): void 
   for (const [name, value] of ALWAYS) exchange.defaults.set(name, value);
   exchange.defaults.set('content-security-policy', API_POLICY);
   // RFC 6797; two years, as browsers' preload lists ask.
-  if (publicUrl.startsWith('https://')) exchange.headers.set('strict-transport-security', 'max-age=63072000; includeSubDomains');
+  if (publicUrl.startsWith('https://'))
+    exchange.headers.set('strict-transport-security', 'max-age=63072000; includeSubDomains');
 }

@@ -5,9 +5,19 @@ import { requestHeaders } from './headers.ts';
 import type { UpstreamAddress, UpstreamPool } from './upstreams.ts';
 
 const MAX_HEAD_BYTES = 16_384;
-const HANDSHAKE = ['sec-websocket-key', 'sec-websocket-version', 'sec-websocket-protocol', 'sec-websocket-extensions'];
+const HANDSHAKE = [
+  'sec-websocket-key',
+  'sec-websocket-version',
+  'sec-websocket-protocol',
+  'sec-websocket-extensions',
+];
 /** Of the upstream's reply, what the client needs to finish the handshake. */
-const ANSWER = new Set(['sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions', 'set-cookie']);
+const ANSWER = new Set([
+  'sec-websocket-accept',
+  'sec-websocket-protocol',
+  'sec-websocket-extensions',
+  'set-cookie',
+]);
 
 export interface Dialled {
   socket: Socket;
@@ -22,7 +32,12 @@ export interface Dialled {
  * Opens a WebSocket to the first replica that answers, with the client's own key, so that the upstream's accept hash
  * and the extensions it chose hold end to end. Throws `upstream-unavailable` if none answers.
  */
-export async function dialWebSocket(exchange: Exchange, pool: UpstreamPool, timeoutMs: number, gone: AbortSignal): Promise<Dialled> {
+export async function dialWebSocket(
+  exchange: Exchange,
+  pool: UpstreamPool,
+  timeoutMs: number,
+  gone: AbortSignal,
+): Promise<Dialled> {
   exchange.upstream = pool.name;
   let last: unknown;
   for (const address of pool.order()) {
@@ -39,7 +54,12 @@ export async function dialWebSocket(exchange: Exchange, pool: UpstreamPool, time
   throw unavailable(`The ${pool.name} service`, last, 1);
 }
 
-function handshake(exchange: Exchange, address: UpstreamAddress, timeoutMs: number, gone: AbortSignal): Promise<Dialled> {
+function handshake(
+  exchange: Exchange,
+  address: UpstreamAddress,
+  timeoutMs: number,
+  gone: AbortSignal,
+): Promise<Dialled> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: address.hostname, port: address.port });
     socket.setNoDelay(true);
@@ -83,6 +103,8 @@ function requestHead(exchange: Exchange, address: UpstreamAddress): string {
     const value = given[name];
     if (value !== undefined) headers[name] = value;
   }
-  const lines = Object.entries(headers).flatMap(([name, value]) => [value].flat().map((one) => `${name}: ${one}`));
+  const lines = Object.entries(headers).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}: ${one}`),
+  );
   return `${[`GET ${exchange.path}${exchange.query} HTTP/1.1`, 'connection: Upgrade', 'upgrade: websocket', ...lines].join('\r\n')}\r\n\r\n`;
 }

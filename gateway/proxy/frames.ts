@@ -52,7 +52,12 @@ export class FrameFollower {
 
   private beginPayload(): boolean {
     const short = this.head[1]! & 0x7f;
-    const length = short === 126 ? this.head.readUInt16BE(2) : short === 127 ? Number(this.head.readBigUInt64BE(2)) : short;
+    const length =
+      short === 126
+        ? this.head.readUInt16BE(2)
+        : short === 127
+          ? Number(this.head.readBigUInt64BE(2))
+          : short;
     const opcode = this.head[0]! & 0x0f;
     this.headBytes = 0;
     this.payloadLeft = length;

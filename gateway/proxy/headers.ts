@@ -16,7 +16,15 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /** What we say about a request ourselves, so nobody else may. */
-const OURS = new Set(['host', 'content-length', 'expect', 'forwarded', 'x-real-ip', 'x-request-id', 'traceparent']);
+const OURS = new Set([
+  'host',
+  'content-length',
+  'expect',
+  'forwarded',
+  'x-real-ip',
+  'x-request-id',
+  'traceparent',
+]);
 const OURS_PREFIXES = ['x-forwarded-', 'x-user-', 'x-lyceum-', 'x-original-', 'x-rewrite-'];
 
 export type HeaderLines = Record<string, string | string[]>;
@@ -52,7 +60,8 @@ export function replyHeaders(exchange: Exchange, reply: IncomingMessage): string
   eachHeader(reply, (name, value) => {
     if (HOP_BY_HOP.has(name) || hop.has(name) || name.startsWith('access-control-')) return;
     if (name === 'server' || name === 'x-powered-by') return;
-    if (name === 'vary' && exchange.headers.has('vary')) exchange.headers.set('vary', `${exchange.headers.get('vary')}, ${value}`);
+    if (name === 'vary' && exchange.headers.has('vary'))
+      exchange.headers.set('vary', `${exchange.headers.get('vary')}, ${value}`);
     if (exchange.headers.has(name)) return;
     seen.add(name);
     flat.push(name, value);

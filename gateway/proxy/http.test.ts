@@ -124,7 +124,9 @@ describe('large bodies', () => {
   });
 
   test('a service that refuses an upload early is heard, and the rest is not sent to it', async () => {
-    const content = await upstream((_, response) => response.writeHead(403, { 'content-length': '2' }).end('no'));
+    const content = await upstream((_, response) =>
+      response.writeHead(403, { 'content-length': '2' }).end('no'),
+    );
     const door = await gateway({ upstreams: { content: content.url }, timings: { lingerMs: 200 } });
     const { text, closed } = await sendRaw(
       door.port,
@@ -143,7 +145,9 @@ describe('either side gives up', () => {
     const chat = await upstream((_, response) => void response.on('close', () => (left = true)));
     const door = await gateway({ upstreams: { chat: chat.url } });
     const abort = new AbortController();
-    const call = fetch(`${door.url}/api/chat/rooms`, { headers: BEARER, signal: abort.signal }).catch(() => 'gone');
+    const call = fetch(`${door.url}/api/chat/rooms`, { headers: BEARER, signal: abort.signal }).catch(
+      () => 'gone',
+    );
     await eventually(() => chat.requests.length === 1);
     abort.abort();
     await call;
@@ -188,11 +192,16 @@ describe('either side gives up', () => {
         setTimeout(() => response.destroy(), 50);
       });
       const door = await gateway({ upstreams: { content: content.url } });
-      const { text, closed } = await sendRaw(door.port, 'GET /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n');
+      const { text, closed } = await sendRaw(
+        door.port,
+        'GET /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n',
+      );
       expect(text).toContain('abc');
       expect(text).not.toContain('\r\n0\r\n\r\n');
       expect(closed).toBe(true);
-      await expect(fetch(`${door.url}/api/content/files/1/content`).then((reply) => reply.text())).rejects.toThrow();
+      await expect(
+        fetch(`${door.url}/api/content/files/1/content`).then((reply) => reply.text()),
+      ).rejects.toThrow();
     });
   }
 
@@ -219,7 +228,11 @@ describe('several addresses', () => {
     const two = await upstream((_, response) => response.end(String(hits.push('two'))));
     const door = await gateway({ upstreams: { chat: `${NOBODY},${one.url},${two.url}` } });
     for (let turn = 0; turn < 8; turn++) {
-      const reply = await fetch(`${door.url}/api/chat/rooms`, { method: 'POST', headers: BEARER, body: '{}' });
+      const reply = await fetch(`${door.url}/api/chat/rooms`, {
+        method: 'POST',
+        headers: BEARER,
+        body: '{}',
+      });
       expect(reply.status).toBe(200);
     }
     expect(hits.filter((name) => name === 'one').length).toBeGreaterThan(1);
@@ -229,7 +242,9 @@ describe('several addresses', () => {
   test('nobody there: 503 with Retry-After, and a streamed upload keeps its bytes for the next', async () => {
     const content = await upstream((request, response) => {
       let size = 0;
-      request.on('data', (chunk: Buffer) => (size += chunk.byteLength)).on('end', () => response.end(String(size)));
+      request
+        .on('data', (chunk: Buffer) => (size += chunk.byteLength))
+        .on('end', () => response.end(String(size)));
     });
     const door = await gateway({ upstreams: { content: `${NOBODY},${content.url}` } });
     const down = await fetch(`${door.url}/api/chat/rooms`, { headers: BEARER });
@@ -237,7 +252,11 @@ describe('several addresses', () => {
     expect(down.headers.get('retry-after')).toBe('1');
     expect(((await down.json()) as { code: string }).code).toBe('upstream-unavailable');
     for (let turn = 0; turn < 3; turn++) {
-      const up = await fetch(`${door.url}/api/content/files`, { method: 'POST', headers: BEARER, body: 'x'.repeat(300_000) });
+      const up = await fetch(`${door.url}/api/content/files`, {
+        method: 'POST',
+        headers: BEARER,
+        body: 'x'.repeat(300_000),
+      });
       expect(await up.text()).toBe('300000');
     }
   });
@@ -254,9 +273,15 @@ describe('time', () => {
   });
 
   test('a service that stops in the middle of its reply is given up on', async () => {
-    const content = await upstream((_, response) => void response.writeHead(200, { 'content-length': '1000' }).write('abc'));
+    const content = await upstream(
+      (_, response) => void response.writeHead(200, { 'content-length': '1000' }).write('abc'),
+    );
     const door = await gateway({ upstreams: { content: content.url }, timings: { idleMs: 100 } });
-    const { closed } = await sendRaw(door.port, 'GET /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n', 2_000);
+    const { closed } = await sendRaw(
+      door.port,
+      'GET /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n',
+      2_000,
+    );
     expect(closed).toBe(true);
   });
 
@@ -276,7 +301,9 @@ describe('time', () => {
   test('an upload below the least rate is cut; a slow one above it passes', async () => {
     const content = await upstream((request, response) => {
       let size = 0;
-      request.on('data', (chunk: Buffer) => (size += chunk.byteLength)).on('end', () => response.end(String(size)));
+      request
+        .on('data', (chunk: Buffer) => (size += chunk.byteLength))
+        .on('end', () => response.end(String(size)));
     });
     const door = await gateway({
       upstreams: { content: content.url },
@@ -341,13 +368,18 @@ describe('time', () => {
         }
       }, 40);
     });
-    const door = await gateway({ upstreams: { content: content.url }, timings: { idleMs: 200, stallMs: 200, firstByteMs: 200 } });
+    const door = await gateway({
+      upstreams: { content: content.url },
+      timings: { idleMs: 200, stallMs: 200, firstByteMs: 200 },
+    });
     const reply = await fetch(`${door.url}/api/content/files/1/content`);
     expect((await reply.text()).length).toBe(20);
   });
 
   test('300 downloads that stand still do not hold up a JSON call', async () => {
-    const content = await upstream((_, response) => void response.writeHead(200, { 'content-length': '1000' }).write('a'));
+    const content = await upstream(
+      (_, response) => void response.writeHead(200, { 'content-length': '1000' }).write('a'),
+    );
     const chat = await upstream((_, response) => response.end('{}'));
     const door = await gateway({ upstreams: { content: content.url, chat: chat.url } });
     const held = Array.from({ length: 300 }, () => {
@@ -369,18 +401,39 @@ describe('framing', () => {
   test('lengths, ranges, 204, 304 and HEAD come through as they are', async () => {
     const content = await upstream((request, response) => {
       if (request.url === '/api/content/files/range/content') {
-        response.writeHead(206, { 'content-range': 'bytes 0-4/10', 'content-length': '5', etag: '"t"' }).end(`${request.headers.range}`.slice(0, 5));
-      } else if (request.url === '/api/content/files/same/content') response.writeHead(304, { etag: '"t"' }).end();
-      else if (request.method === 'HEAD') response.writeHead(200, { 'content-length': '777', 'accept-ranges': 'bytes' }).end();
+        response
+          .writeHead(206, { 'content-range': 'bytes 0-4/10', 'content-length': '5', etag: '"t"' })
+          .end(`${request.headers.range}`.slice(0, 5));
+      } else if (request.url === '/api/content/files/same/content')
+        response.writeHead(304, { etag: '"t"' }).end();
+      else if (request.method === 'HEAD')
+        response.writeHead(200, { 'content-length': '777', 'accept-ranges': 'bytes' }).end();
       else if (request.method === 'DELETE') response.writeHead(204).end();
-      else response.writeHead(302, { location: 'http://elsewhere/', 'set-cookie': ['a=1', 'b=2'], 'content-length': '0' }).end();
+      else
+        response
+          .writeHead(302, {
+            location: 'http://elsewhere/',
+            'set-cookie': ['a=1', 'b=2'],
+            'content-length': '0',
+          })
+          .end();
     });
     const door = await gateway({ upstreams: { content: content.url } });
-    const range = await fetch(`${door.url}/api/content/files/range/content`, { headers: { range: 'bytes=0-4' } });
-    expect([range.status, await range.text(), range.headers.get('content-range')]).toEqual([206, 'bytes', 'bytes 0-4/10']);
+    const range = await fetch(`${door.url}/api/content/files/range/content`, {
+      headers: { range: 'bytes=0-4' },
+    });
+    expect([range.status, await range.text(), range.headers.get('content-range')]).toEqual([
+      206,
+      'bytes',
+      'bytes 0-4/10',
+    ]);
     const same = await fetch(`${door.url}/api/content/files/same/content`);
     expect([same.status, same.headers.get('etag')]).toEqual([304, '"t"']);
-    const head = await sendRaw(door.port, 'HEAD /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n', 300);
+    const head = await sendRaw(
+      door.port,
+      'HEAD /api/content/files/1/content HTTP/1.1\r\nHost: a\r\n\r\n',
+      300,
+    );
     expect(head.text.toLowerCase()).toContain('content-length: 777');
     expect(head.text).toEndWith('\r\n\r\n');
     const gone = await fetch(`${door.url}/api/content/files/1`, { method: 'DELETE', headers: BEARER });
@@ -393,7 +446,9 @@ describe('framing', () => {
   test('compressed bodies pass untouched', async () => {
     const zipped = Bun.gzipSync('hello hello hello');
     const content = await upstream((_, response) =>
-      response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': String(zipped.byteLength) }).end(zipped),
+      response
+        .writeHead(200, { 'content-encoding': 'gzip', 'content-length': String(zipped.byteLength) })
+        .end(zipped),
     );
     const door = await gateway({ upstreams: { content: content.url } });
     const reply = await fetch(`${door.url}/api/content/courses`, { decompress: false } as RequestInit);
@@ -409,7 +464,9 @@ describe('framing', () => {
     const socket = connect(door.port, '127.0.0.1');
     let text = '';
     socket.on('data', (chunk) => (text += chunk));
-    socket.write(`POST /api/content/files HTTP/1.1\r\nHost: a\r\n${auth}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n`);
+    socket.write(
+      `POST /api/content/files HTTP/1.1\r\nHost: a\r\n${auth}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n`,
+    );
     await eventually(() => text.includes('100 Continue'));
     socket.write('abc');
     await eventually(() => text.includes('200 OK'));

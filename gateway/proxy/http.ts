@@ -1,9 +1,9 @@
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Problem, unavailable } from '../../shared/errors.ts';
 import type { GatewayTimings } from '../config.ts';
 import type { Exchange } from '../exchange.ts';
 import type { GatewayMetrics } from '../metrics.ts';
-import { checkDeclaredLength, ClientGone, readWhole, streamBody, UpstreamStalled } from './body.ts';
+import { ClientGone, checkDeclaredLength, readWhole, streamBody, UpstreamStalled } from './body.ts';
 import { type HeaderLines, replyHeaders, requestHeaders } from './headers.ts';
 import { relayReply } from './reply.ts';
 import type { UpstreamAddress, UpstreamPool } from './upstreams.ts';
@@ -47,7 +47,10 @@ export function createHttpProxy(timings: GatewayTimings, metrics: GatewayMetrics
       });
       const reply = await firstAnswer(exchange, pool, rule, headers, whole, streams, gone.signal);
       await relayReply(exchange, reply, replyHeaders(exchange, reply), timings).catch((error) => {
-        metrics.upstreamFailures.inc({ upstream: pool.name, kind: error instanceof UpstreamStalled ? 'stalled' : 'broken' });
+        metrics.upstreamFailures.inc({
+          upstream: pool.name,
+          kind: error instanceof UpstreamStalled ? 'stalled' : 'broken',
+        });
         throw error;
       });
     } finally {
@@ -92,16 +95,24 @@ export function createHttpProxy(timings: GatewayTimings, metrics: GatewayMetrics
         upstream.destroy();
         if (signal.aborted) throw new ClientGone();
         if (error instanceof Problem || error instanceof ClientGone) {
-          if (error instanceof Problem) metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'timeout' });
+          if (error instanceof Problem)
+            metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'timeout' });
           throw error;
         }
         last = error;
-        metrics.upstreamFailures.inc({ upstream: pool.name, kind: error instanceof NotConnected ? 'connect' : 'broken' });
+        metrics.upstreamFailures.inc({
+          upstream: pool.name,
+          kind: error instanceof NotConnected ? 'connect' : 'broken',
+        });
         if (error instanceof NotConnected) pool.markDown(address);
         else if (!repeatable) {
-          throw new Problem('bad-gateway', 'The connection broke before an answer came. The request may have been carried out.', {
-            cause: error,
-          });
+          throw new Problem(
+            'bad-gateway',
+            'The connection broke before an answer came. The request may have been carried out.',
+            {
+              cause: error,
+            },
+          );
         }
       } finally {
         signal.removeEventListener('abort', onGone);
@@ -162,7 +173,10 @@ async function exchangeWith(
   }
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Problem('upstream-timeout')), rule.firstByteMs ?? timings.firstByteMs);
+    timer = setTimeout(
+      () => reject(new Problem('upstream-timeout')),
+      rule.firstByteMs ?? timings.firstByteMs,
+    );
   });
   try {
     const reply = await Promise.race([answered, late]);

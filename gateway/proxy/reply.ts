@@ -8,7 +8,12 @@ import { ClientGone, UpstreamStalled } from './body.ts';
  * for `stallMs`. An upstream that breaks off or goes silent breaks the client's connection off too: a cut reply must
  * never look like a short one. Resolves when the reply is handed over; rejects after it has broken the connection.
  */
-export function relayReply(exchange: Exchange, reply: IncomingMessage, headers: string[], timings: GatewayTimings): Promise<void> {
+export function relayReply(
+  exchange: Exchange,
+  reply: IncomingMessage,
+  headers: string[],
+  timings: GatewayTimings,
+): Promise<void> {
   const { response, request, method } = exchange;
   const status = reply.statusCode ?? 502;
   const unread = exchange.hasBody && !request.complete;
@@ -20,7 +25,8 @@ export function relayReply(exchange: Exchange, reply: IncomingMessage, headers: 
     return Promise.resolve();
   }
 
-  const length = reply.headers['content-length'] === undefined ? Number.NaN : Number(reply.headers['content-length']);
+  const length =
+    reply.headers['content-length'] === undefined ? Number.NaN : Number(reply.headers['content-length']);
   return new Promise((resolve, reject) => {
     let done = false;
     let waitingSince = 0;

@@ -30,7 +30,10 @@ export class UpstreamPool {
     const inTurn = [...this.addresses.slice(start), ...this.addresses.slice(0, start)];
     if (inTurn.length === 1) return inTurn;
     const now = Date.now();
-    return [...inTurn.filter(({ downUntil }) => downUntil <= now), ...inTurn.filter(({ downUntil }) => downUntil > now)];
+    return [
+      ...inTurn.filter(({ downUntil }) => downUntil <= now),
+      ...inTurn.filter(({ downUntil }) => downUntil > now),
+    ];
   }
 
   markDown(address: UpstreamAddress): void {

@@ -27,7 +27,9 @@ async function startChat(onOpen?: (socket: Bun.ServerWebSocket<undefined>) => vo
       seen.push({ headers: Object.fromEntries(request.headers) });
       const protocol = request.headers.get('sec-websocket-protocol')?.split(', ')[0];
       const headers: Record<string, string> = protocol ? { 'sec-websocket-protocol': protocol } : {};
-      return self.upgrade(request, { data: undefined, headers }) ? undefined : new Response('', { status: 400 });
+      return self.upgrade(request, { data: undefined, headers })
+        ? undefined
+        : new Response('', { status: 400 });
     },
     websocket: {
       maxPayloadLength: 64 * MiB,
@@ -119,8 +121,12 @@ describe('relay', () => {
     const server = createServer();
     server.on('upgrade', (request, socket) => {
       sockets.push(socket as Socket);
-      const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+      const accept = createHash('sha1')
+        .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      );
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     stops.push(async () => void server.close());
@@ -170,7 +176,9 @@ describe('relay', () => {
     expect(wrote / MiB).toBeLessThan(60);
     await eventually(() => chat.closes.length === 1, 3_000);
     const metrics = await (await fetch(`${door.internalUrl}/metrics`)).text();
-    expect(metrics).toContain('lyceum_gateway_sockets_closed_total{reason="slow-client",service="gateway"} 1');
+    expect(metrics).toContain(
+      'lyceum_gateway_sockets_closed_total{reason="slow-client",service="gateway"} 1',
+    );
     client.destroy();
   });
 
@@ -207,7 +215,8 @@ describe('handshakes that are refused', () => {
   test('a foreign Origin: 403; our own and the configured ones: in', async () => {
     const chat = await startChat();
     const door = await startDoor(chat.url, { env: { CORS_ORIGINS: 'https://app.example' } });
-    const statusFor = async (origin: string) => (await sendRaw(door.port, handshake(`Origin: ${origin}\r\n`), 300)).text.slice(9, 12);
+    const statusFor = async (origin: string) =>
+      (await sendRaw(door.port, handshake(`Origin: ${origin}\r\n`), 300)).text.slice(9, 12);
     expect(await statusFor('https://evil.example')).toBe('403');
     expect(await statusFor('null')).toBe('403');
     expect(await statusFor('https://app.example')).toBe('101');
@@ -219,8 +228,12 @@ describe('handshakes that are refused', () => {
     const polling = await fetch(`${door.url}/socket.io/?EIO=4&transport=polling`);
     expect(polling.status).toBe(400);
     expect(((await polling.json()) as { detail: string }).detail).toContain('WebSocket only');
-    expect((await sendRaw(door.port, handshake('', '/socket.io/?transport=polling'))).text).toStartWith('HTTP/1.1 400');
-    expect((await sendRaw(door.port, handshake('', '/api/chat/rooms?transport=websocket'))).text).toStartWith('HTTP/1.1 404');
+    expect((await sendRaw(door.port, handshake('', '/socket.io/?transport=polling'))).text).toStartWith(
+      'HTTP/1.1 400',
+    );
+    expect((await sendRaw(door.port, handshake('', '/api/chat/rooms?transport=websocket'))).text).toStartWith(
+      'HTTP/1.1 404',
+    );
     expect((await sendRaw(door.port, handshake().replace(KEY, 'short'))).text).toStartWith('HTTP/1.1 400');
     expect((await sendRaw(door.port, handshake('Host: b\r\n'))).text).toStartWith('HTTP/1.1 400');
   });
@@ -233,7 +246,8 @@ describe('frames', () => {
     const stream = Buffer.concat([masked, long, Buffer.from([0x89, 0]), closeFrame(1000, 'ok')]);
     for (const cut of [1, 2, 3, 7, 50, stream.length]) {
       const follower = new FrameFollower(1_000);
-      for (let at = 0; at < stream.length; at += cut) expect(follower.follow(stream.subarray(at, at + cut))).toBe(true);
+      for (let at = 0; at < stream.length; at += cut)
+        expect(follower.follow(stream.subarray(at, at + cut))).toBe(true);
       expect([follower.atBoundary, follower.sawClose]).toEqual([true, true]);
     }
   });

@@ -24,7 +24,12 @@ export interface RelayedSocket {
  * takes nothing, 1009 for a message over the limit. A client that reads nothing for `stallMs` is dropped without a
  * frame: it would not read that either.
  */
-export function relayWebSocket(client: Socket, upstream: Socket, timings: GatewayTimings, metrics: GatewayMetrics): RelayedSocket {
+export function relayWebSocket(
+  client: Socket,
+  upstream: Socket,
+  timings: GatewayTimings,
+  metrics: GatewayMetrics,
+): RelayedSocket {
   const toClient = new FrameFollower(Number.POSITIVE_INFINITY);
   const toUpstream = new FrameFollower(MAX_MESSAGE_BYTES);
   let pending: Buffer | undefined;
@@ -65,7 +70,9 @@ export function relayWebSocket(client: Socket, upstream: Socket, timings: Gatewa
     reasonLabel = 'slow-client';
     destroy();
   });
-  const upstreamStall = new Stall(timings.stallMs, () => close(CLOSE.tryAgainLater, 'the service is not keeping up', 'slow-upstream'));
+  const upstreamStall = new Stall(timings.stallMs, () =>
+    close(CLOSE.tryAgainLater, 'the service is not keeping up', 'slow-upstream'),
+  );
 
   upstream.on('data', (chunk: Buffer) => {
     if (ending && toClient.atBoundary) return;
@@ -99,7 +106,11 @@ export function relayWebSocket(client: Socket, upstream: Socket, timings: Gatewa
   upstream.on('close', () => {
     if (client.destroyed || ending) return;
     if (!toClient.atBoundary) return void client.destroy();
-    close(CLOSE.serviceRestart, 'the service went away; connect again', toClient.sawClose ? 'upstream' : 'upstream-lost');
+    close(
+      CLOSE.serviceRestart,
+      'the service went away; connect again',
+      toClient.sawClose ? 'upstream' : 'upstream-lost',
+    );
   });
   // A half-closed WebSocket is of no use to anybody.
   client.on('end', () => client.end());

@@ -238,7 +238,8 @@ const administratorRoutes = (tools: AuthTools): Route<AuthTables>[] => [
       body: ChangeUser,
       replies: { 200: { description: 'The account', schema: z.object({ user: ManagedUser }) } },
     },
-    async (context, { params, body }) => reply(200, { user: await changeUser(context, tools, params.userId, body) }),
+    async (context, { params, body }) =>
+      reply(200, { user: await changeUser(context, tools, params.userId, body) }),
   ),
   route(
     {
@@ -253,7 +254,11 @@ const administratorRoutes = (tools: AuthTools): Route<AuthTables>[] => [
 ];
 
 /** With the cookie, the refresh token is out of reach of scripts, so it must not be in the body as well. */
-function tokensReply(tools: AuthTools, tokens: Tokens & { refreshToken: string }, asCookie: boolean): JsonReply {
+function tokensReply(
+  tools: AuthTools,
+  tokens: Tokens & { refreshToken: string },
+  asCookie: boolean,
+): JsonReply {
   if (!asCookie) return reply(200, tokens);
   const { refreshToken, ...rest } = tokens;
   return reply(200, rest, { 'set-cookie': cookie(tools, refreshToken, 30 * 86_400) });

@@ -33,7 +33,11 @@ export async function createAuth(deps: ServiceDeps<AuthTables>): Promise<Service
     consumers: [{ queue: 'auth.profiles', handlers: profileHandlers }],
     jobs: [
       mailJob({ db: deps.db, mailer: deps.mailer, log: deps.log }),
-      { name: 'repeat-revocations', everyMs: 2_000, run: () => repeatRevocations(systemContext(deps), tools) },
+      {
+        name: 'repeat-revocations',
+        everyMs: 2_000,
+        run: () => repeatRevocations(systemContext(deps), tools),
+      },
       { name: 'reload-keys', everyMs: 5_000, run: () => tools.keys.reload() },
       {
         name: 'delete-old-sessions',
@@ -41,7 +45,11 @@ export async function createAuth(deps: ServiceDeps<AuthTables>): Promise<Service
         run: () => deleteOldSessions(deps.db, new Date(Date.now() - MONTH_MS)),
       },
     ],
-    readiness: { database: () => databaseReady(deps.db), broker: () => deps.bus.ready(), store: () => deps.ephemeral.ready() },
+    readiness: {
+      database: () => databaseReady(deps.db),
+      broker: () => deps.bus.ready(),
+      store: () => deps.ephemeral.ready(),
+    },
     extendHttp(app) {
       app.get('/.well-known/jwks.json', (c) =>
         c.json(tools.keys.jwks(), 200, { 'cache-control': 'public, max-age=300' }),

@@ -28,7 +28,10 @@ interface LoadedKey {
 }
 
 /** The Ed25519 key pairs that sign access tokens: made at the first start, kept in auth's own schema, rotated at will. */
-export async function openSigningKeys(db: Kysely<AuthTables>, accessTokenSeconds: number): Promise<SigningKeys> {
+export async function openSigningKeys(
+  db: Kysely<AuthTables>,
+  accessTokenSeconds: number,
+): Promise<SigningKeys> {
   let loaded: LoadedKey[] = [];
 
   const create = async (tx: Kysely<AuthTables>, activeFrom: Date): Promise<string> => {
@@ -57,7 +60,10 @@ export async function openSigningKeys(db: Kysely<AuthTables>, accessTokenSeconds
     // A key is done when its successor has signed for longer than a token lives.
     const done = Date.now() - accessTokenSeconds * 1000 - 60_000;
     const expired = loaded.filter((_, index) => index > 0 && loaded[index - 1]!.activeFrom < done);
-    await deleteKeys(db, expired.map((key) => key.kid));
+    await deleteKeys(
+      db,
+      expired.map((key) => key.kid),
+    );
     loaded = loaded.filter((key) => !expired.includes(key));
   };
 

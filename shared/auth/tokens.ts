@@ -1,4 +1,11 @@
-import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
 import { z } from 'zod';
 import { Id, Role } from '../contracts/common.ts';
 import { Problem, unavailable } from '../errors.ts';
@@ -82,12 +89,16 @@ export function createTokenVerifier(keys: JWTVerifyGetKey, ephemeral: EphemeralS
     let revoked: string | null | undefined;
     let role: string | null | undefined;
     try {
-      [revoked, role] = await ephemeral.getMany([revokedSessionKey(caller.sessionId), roleKey(caller.userId)]);
+      [revoked, role] = await ephemeral.getMany([
+        revokedSessionKey(caller.sessionId),
+        roleKey(caller.userId),
+      ]);
     } catch {
       return;
     }
     if (revoked) throw new Problem('unauthenticated', 'This session is over. Sign in again.');
-    if (role && role !== caller.role) throw new Problem('token-expired', 'Your role has changed. Refresh the token.');
+    if (role && role !== caller.role)
+      throw new Problem('token-expired', 'Your role has changed. Refresh the token.');
   }
 
   const verify = async (token: string): Promise<Caller> => {
@@ -124,7 +135,8 @@ async function decode(token: string, keys: JWTVerifyGetKey): Promise<z.infer<typ
     if (error instanceof errors.JWTExpired) throw new Problem('token-expired');
     if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) {
       // A set that could not be fetched is our fault, not the token's.
-      if (error.code !== 'ERR_JOSE_GENERIC') throw new Problem('unauthenticated', 'The access token is not valid.');
+      if (error.code !== 'ERR_JOSE_GENERIC')
+        throw new Problem('unauthenticated', 'The access token is not valid.');
     }
     if (error instanceof z.ZodError) throw new Problem('unauthenticated', 'The access token is not valid.');
     throw unavailable('The key set', error);

@@ -38,15 +38,25 @@ export const UserReply = z.object({ user: User });
 /** Administrators also see whether an account is disabled. */
 export const ManagedUser = User.extend({ disabled: z.boolean() }).meta({ id: 'ManagedUser' });
 
-export const Registration = z
-  .strictObject({ email: Email, password: Password, displayName: line(80) })
-  .meta({ examples: [{ email: 'new.person@school.example', password: 'a long enough phrase', displayName: 'New Person' }] });
+export const Registration = z.strictObject({ email: Email, password: Password, displayName: line(80) }).meta({
+  examples: [
+    { email: 'new.person@school.example', password: 'a long enough phrase', displayName: 'New Person' },
+  ],
+});
 
-export const VerifyEmail = z.strictObject({ token: Secret }).meta({ examples: [{ token: 'not-a-real-token' }] });
-export const EmailOnly = z.strictObject({ email: Email }).meta({ examples: [{ email: 'someone@school.example' }] });
+export const VerifyEmail = z
+  .strictObject({ token: Secret })
+  .meta({ examples: [{ token: 'not-a-real-token' }] });
+export const EmailOnly = z
+  .strictObject({ email: Email })
+  .meta({ examples: [{ email: 'someone@school.example' }] });
 
 export const Login = z
-  .strictObject({ email: Email, password: TypedPassword, session: z.enum(['token', 'cookie']).default('token') })
+  .strictObject({
+    email: Email,
+    password: TypedPassword,
+    session: z.enum(['token', 'cookie']).default('token'),
+  })
   .meta({ examples: [{ email: 'someone@school.example', password: 'a long enough phrase' }] });
 
 export const Refresh = z.strictObject({ refreshToken: Secret.optional() }).optional();

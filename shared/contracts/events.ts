@@ -15,7 +15,12 @@ const courseFacts = course.extend({
   teacherId: Id,
   teacherName: z.string(),
 });
-const enrolment = course.extend({ userId: Id, displayName: z.string(), courseTitle: z.string(), teacherId: Id });
+const enrolment = course.extend({
+  userId: Id,
+  displayName: z.string(),
+  courseTitle: z.string(),
+  teacherId: Id,
+});
 const fileFacts = z.object({
   fileId: Id,
   name: z.string(),
@@ -64,7 +69,11 @@ export const EVENTS = {
   'message.sent': messageFacts.extend({ excerpt: z.string() }),
   'message.mentioned': messageFacts.extend({ mentioned: z.array(Id), excerpt: z.string() }),
   'message.deleted': messageFacts,
-  'profile.updated': user.extend({ displayName: z.string(), avatar: z.string().nullable(), locale: z.string() }),
+  'profile.updated': user.extend({
+    displayName: z.string(),
+    avatar: z.string().nullable(),
+    locale: z.string(),
+  }),
   'notification.created': user.extend({
     notificationId: Id,
     kind: z.string(),
@@ -76,7 +85,11 @@ export const EVENTS = {
     live: z.boolean(),
   }),
   'notification.sent': user.extend({ notificationId: Id, channel: z.enum(['email', 'push']) }),
-  'notification.failed': user.extend({ notificationId: Id, channel: z.enum(['email', 'push']), reason: z.string() }),
+  'notification.failed': user.extend({
+    notificationId: Id,
+    channel: z.enum(['email', 'push']),
+    reason: z.string(),
+  }),
 } as const satisfies Record<string, z.ZodType>;
 
 export type EventName = keyof typeof EVENTS;
@@ -95,4 +108,7 @@ export const EventEnvelope = z.object({
   data: z.unknown(),
 });
 export type EventEnvelope = z.infer<typeof EventEnvelope>;
-export type DomainEvent<N extends EventName> = Omit<EventEnvelope, 'name' | 'data'> & { name: N; data: EventData<N> };
+export type DomainEvent<N extends EventName> = Omit<EventEnvelope, 'name' | 'data'> & {
+  name: N;
+  data: EventData<N>;
+};

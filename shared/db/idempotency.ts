@@ -30,7 +30,8 @@ export async function idempotently(
       .where('scope', '=', key.scope)
       .where('key', '=', key.key)
       .executeTakeFirst();
-    if (!first) throw new Problem('conflict', 'A request with this idempotency key has just failed. Try again.');
+    if (!first)
+      throw new Problem('conflict', 'A request with this idempotency key has just failed. Try again.');
     if (first.body_hash !== key.bodyHash) throw new Problem('idempotency-key-reused');
     return { status: first.status ?? 200, body: first.reply };
   }

@@ -1,5 +1,5 @@
 import type { Kysely, Transaction } from 'kysely';
-import { type DomainEvent, EventEnvelope, EVENTS, type EventName } from '../contracts/events.ts';
+import { type DomainEvent, EVENTS, EventEnvelope, type EventName } from '../contracts/events.ts';
 import type { KernelTables } from '../db/kernel.ts';
 import { transaction } from '../db/transaction.ts';
 import { isUnavailable } from '../errors.ts';
@@ -8,7 +8,7 @@ import type { Log } from '../observability/log.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { inTrace } from '../observability/trace.ts';
 import type { BusMessage, EventBus, Subscription } from '../ports/event-bus.ts';
-import { deadLetterQueue, type QueueName, QUEUES } from './topology.ts';
+import { deadLetterQueue, type QUEUES, type QueueName } from './topology.ts';
 
 /** What a handler gets beside the event. */
 export interface Delivery<S> {
@@ -64,7 +64,15 @@ export async function startConsumer<S extends KernelTables, Q extends QueueName>
   const bury = async (content: string, eventId: string | null, reason: string, attempts: number) => {
     await kernel
       .insertInto('dead_letters')
-      .values({ id: newId(), queue, event_id: eventId, content, reason: reason.slice(0, 2000), attempts, replayed_at: null })
+      .values({
+        id: newId(),
+        queue,
+        event_id: eventId,
+        content,
+        reason: reason.slice(0, 2000),
+        attempts,
+        replayed_at: null,
+      })
       .execute();
     metrics.deadLetters.inc({ queue });
     log.error({ queue, eventId, reason, attempts }, 'message is dead');
@@ -112,9 +120,12 @@ async function handleOnce<S extends KernelTables, Q extends QueueName>(
   event: EventEnvelope,
 ): Promise<void> {
   const { queue, db, metrics, log } = options;
-  const handler = (options.handlers as Record<string, ((event: never, delivery: Delivery<S>) => Promise<unknown>) | undefined>)[
-    event.name
-  ];
+  const handler = (
+    options.handlers as Record<
+      string,
+      ((event: never, delivery: Delivery<S>) => Promise<unknown>) | undefined
+    >
+  )[event.name];
   let outcome = 'handled';
   const delivery: Delivery<S> = {
     log: log.child({ event: event.name, eventId: event.id, traceparent: event.traceparent }),
@@ -159,7 +170,8 @@ function parseEvent(content: string): Parsed {
   }
 }
 
-const describe = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+const describe = (error: unknown): string =>
+  error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

@@ -4,8 +4,8 @@ import { Id, PageQuery, page, Time } from '../contracts/common.ts';
 import { EventEnvelope } from '../contracts/events.ts';
 import type { KernelTables } from '../db/kernel.ts';
 import { notFound, Problem } from '../errors.ts';
-import { decodeCursor, toPage } from '../http/cursor.ts';
 import type { Context } from '../http/context.ts';
+import { decodeCursor, toPage } from '../http/cursor.ts';
 import { type Route, reply, routeFor } from '../http/route.ts';
 import type { EventBus } from '../ports/event-bus.ts';
 
@@ -58,9 +58,16 @@ export function deadLetterRoutes<S extends KernelTables>(bus: EventBus): Route<S
   return routes as unknown as Route<S>[];
 }
 
-async function listDeadLetters({ db }: Context<KernelTables>, query: { limit: number; cursor?: string | undefined }) {
+async function listDeadLetters(
+  { db }: Context<KernelTables>,
+  query: { limit: number; cursor?: string | undefined },
+) {
   const after = decodeCursor<[string]>(query.cursor, ['id']);
-  let select = db.selectFrom('dead_letters').selectAll().orderBy('id', 'desc').limit(query.limit + 1);
+  let select = db
+    .selectFrom('dead_letters')
+    .selectAll()
+    .orderBy('id', 'desc')
+    .limit(query.limit + 1);
   if (after) select = select.where('id', '<', after[0]);
   return toPage(
     await select.execute(),
@@ -83,7 +90,8 @@ async function replayDeadLetter({ db }: Context<KernelTables>, bus: EventBus, id
   const letter = await db.selectFrom('dead_letters').selectAll().where('id', '=', id).executeTakeFirst();
   if (!letter) throw notFound('dead letter');
   const event = EventEnvelope.safeParse(safeJson(letter.content));
-  if (!event.success) throw new Problem('conflict', 'This message is not a valid event and can not be replayed.');
+  if (!event.success)
+    throw new Problem('conflict', 'This message is not a valid event and can not be replayed.');
   await bus.publish(event.data);
   await db.updateTable('dead_letters').set({ replayed_at: new Date() }).where('id', '=', id).execute();
 }

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { type EventData, type EventEnvelope, type EventName, EVENTS } from '../contracts/events.ts';
+import { EVENTS, type EventData, type EventEnvelope, type EventName } from '../contracts/events.ts';
 import type { KernelTables } from '../db/kernel.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../observability/log.ts';
@@ -20,7 +20,10 @@ export interface NewEvent<N extends EventName> {
  * Writes an event to the outbox of the transaction `tx`: it is published if and only if that commits.
  * The one way to publish. Throws a ZodError on data that its schema does not allow (a defect, hence a 500).
  */
-export async function publishEvent<N extends EventName>(tx: Kysely<KernelTables>, event: NewEvent<N>): Promise<string> {
+export async function publishEvent<N extends EventName>(
+  tx: Kysely<KernelTables>,
+  event: NewEvent<N>,
+): Promise<string> {
   const envelope: EventEnvelope = {
     id: newId(),
     name: event.name,

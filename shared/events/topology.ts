@@ -22,7 +22,13 @@ export const QUEUES = {
     'file.deleted',
   ],
   'chat.live': ['notification.created', 'session.revoked', 'user.role-changed', 'user.disabled'],
-  'notifications.people': ['user.registered', 'user.verified', 'profile.updated', 'user.deleted', 'user.disabled'],
+  'notifications.people': [
+    'user.registered',
+    'user.verified',
+    'profile.updated',
+    'user.deleted',
+    'user.disabled',
+  ],
   'notifications.triggers': [
     'message.mentioned',
     'course.completed',

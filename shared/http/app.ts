@@ -57,8 +57,12 @@ export function createApp<S extends KernelTables>(options: AppOptions<S>): Hono 
   app.notFound((c) => {
     const { requestId } = originOf(c.req.raw);
     const allowed = methodsOf(c.req.path);
-    if (allowed.length === 0) return problemResponse(new Problem('not-found', 'There is no such route.'), requestId);
-    return problemResponse(new Problem('method-not-allowed', undefined, { headers: { allow: allowed.join(', ') } }), requestId);
+    if (allowed.length === 0)
+      return problemResponse(new Problem('not-found', 'There is no such route.'), requestId);
+    return problemResponse(
+      new Problem('method-not-allowed', undefined, { headers: { allow: allowed.join(', ') } }),
+      requestId,
+    );
   });
   app.onError((error, c) => failure(error, originOf(c.req.raw), log, c.req.path));
   return app;
@@ -74,7 +78,9 @@ async function run<S extends KernelTables>(
 ): Promise<Response> {
   const { spec } = route;
   const caller =
-    spec.access.token === 'none' ? undefined : await options.tokens.fromHeader(request.headers.get('authorization'));
+    spec.access.token === 'none'
+      ? undefined
+      : await options.tokens.fromHeader(request.headers.get('authorization'));
   enforce(spec.access, caller);
 
   const context = new Context<S>(options.db, caller, origin, log, options.nudge);
@@ -98,11 +104,14 @@ async function run<S extends KernelTables>(
       {
         scope: `${caller?.userId ?? 'anonymous'} ${spec.method} ${new URL(request.url).pathname}`,
         key,
-        bodyHash: createHash('sha256').update(bytes ?? '').digest('hex'),
+        bodyHash: createHash('sha256')
+          .update(bytes ?? '')
+          .digest('hex'),
       },
       async () => {
         const result = await route.handle(tx, input);
-        if (result instanceof Response) throw new Error(`${spec.path}: an idempotent route must reply with JSON`);
+        if (result instanceof Response)
+          throw new Error(`${spec.path}: an idempotent route must reply with JSON`);
         return { status: result.status, body: checked(route, result) };
       },
     ),
@@ -113,11 +122,16 @@ async function run<S extends KernelTables>(
 /** The body as its schema allows it; a reply that does not fit is our defect. */
 function checked<S extends KernelTables>(route: Route<S>, result: JsonReply): unknown {
   const spec = route.spec.replies[result.status];
-  if (!spec) throw new Error(`${route.spec.method} ${route.spec.path}: status ${result.status} is not documented`);
+  if (!spec)
+    throw new Error(`${route.spec.method} ${route.spec.path}: status ${result.status} is not documented`);
   return spec.schema ? spec.schema.parse(result.body) : undefined;
 }
 
-function toResponse<S extends KernelTables>(route: Route<S>, result: JsonReply | Response, request: Request): Response {
+function toResponse<S extends KernelTables>(
+  route: Route<S>,
+  result: JsonReply | Response,
+  request: Request,
+): Response {
   if (result instanceof Response) return result;
   const body = checked(route, result);
   const headers: Record<string, string> = { 'cache-control': 'no-store', ...result.headers };
@@ -173,7 +187,10 @@ function queryOf(request: Request): Record<string, string | string[]> {
 }
 
 /** Which methods a path has: for 405 with Allow (RFC 9110, 15.5.6). */
-function methodTable<S extends KernelTables>(basePath: string, routes: Route<S>[]): (path: string) => string[] {
+function methodTable<S extends KernelTables>(
+  basePath: string,
+  routes: Route<S>[],
+): (path: string) => string[] {
   const table = routes.map(({ spec }) => ({
     pattern: new RegExp(`^${(basePath + spec.path).replace(/\/$/, '').replace(/\{\w+\}/g, '[^/]+')}$`),
     method: spec.method.toUpperCase(),

@@ -43,7 +43,9 @@ export class Context<S extends KernelTables = KernelTables> {
     let hooks: (() => void)[] = [];
     const result = await transaction(this.db, (tx) => {
       hooks = []; // a second try after a deadlock starts over
-      return work(new Context(tx as Kysely<S>, this.maybeCaller, this.origin, this.log, this.nudgeOutbox, hooks));
+      return work(
+        new Context(tx as Kysely<S>, this.maybeCaller, this.origin, this.log, this.nudgeOutbox, hooks),
+      );
     });
     this.nudgeOutbox();
     for (const hook of hooks) hook();

@@ -6,7 +6,8 @@ import { isId } from '../ids.ts';
 type PartShape = 'string' | 'number' | 'id' | 'time';
 
 /** Opaque to clients: the sort key of the last item of a page. */
-export const encodeCursor = (key: (string | number)[]): string => Buffer.from(JSON.stringify(key)).toString('base64url');
+export const encodeCursor = (key: (string | number)[]): string =>
+  Buffer.from(JSON.stringify(key)).toString('base64url');
 
 /** The sort key of a cursor we made. Throws `validation-failed` on anything else. */
 export function decodeCursor<T extends (string | number)[]>(
@@ -16,7 +17,11 @@ export function decodeCursor<T extends (string | number)[]>(
   if (cursor === undefined) return undefined;
   try {
     const key: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
-    if (Array.isArray(key) && key.length === shape.length && shape.every((part, index) => fits(key[index], part))) {
+    if (
+      Array.isArray(key) &&
+      key.length === shape.length &&
+      shape.every((part, index) => fits(key[index], part))
+    ) {
       return key as T;
     }
   } catch {
@@ -36,7 +41,12 @@ function fits(value: unknown, shape: PartShape): boolean {
 }
 
 /** Makes a page of rows fetched with `limit + 1`: the extra row says that there are more. */
-export function toPage<R, T>(rows: R[], limit: number, keyOf: (row: R) => (string | number)[], toItem: (row: R) => T): Page<T> {
+export function toPage<R, T>(
+  rows: R[],
+  limit: number,
+  keyOf: (row: R) => (string | number)[],
+  toItem: (row: R) => T,
+): Page<T> {
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   return {

@@ -15,14 +15,23 @@ export interface OpenApiDocument {
  * The OpenAPI 3.1 document of a service, made from its routes. Schemas with an `id` in their metadata become
  * components. `x-lyceum-access` is the route's row of the access matrix.
  */
-export function describeRoutes<S extends KernelTables>(service: ServiceName, basePath: string, routes: Route<S>[]): OpenApiDocument {
+export function describeRoutes<S extends KernelTables>(
+  service: ServiceName,
+  basePath: string,
+  routes: Route<S>[],
+): OpenApiDocument {
   const schemas: Record<string, unknown> = {};
   const convert = (schema: z.ZodType, io: 'input' | 'output'): unknown => {
     const json = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Record<string, unknown>;
     // zod drops the examples of a schema that transforms, because it takes them for outputs; ours are inputs.
     const examples = io === 'input' ? schema.meta()?.examples : undefined;
     if (examples !== undefined) json.examples = examples;
-    const { $defs, $schema: _, id, ...rest } = json as { $defs?: Record<string, unknown>; $schema?: string; id?: string };
+    const {
+      $defs,
+      $schema: _,
+      id,
+      ...rest
+    } = json as { $defs?: Record<string, unknown>; $schema?: string; id?: string };
     for (const [name, definition] of Object.entries($defs ?? {})) schemas[name] = hoist(definition);
     if (typeof id === 'string') {
       schemas[id] = hoist(rest);
@@ -35,7 +44,12 @@ export function describeRoutes<S extends KernelTables>(service: ServiceName, bas
   const paths: OpenApiDocument['paths'] = {};
   for (const { spec } of routes) {
     const parameters = [
-      ...fields(spec.params).map(([name, schema]) => ({ name, in: 'path', required: true, schema: convert(schema, 'input') })),
+      ...fields(spec.params).map(([name, schema]) => ({
+        name,
+        in: 'path',
+        required: true,
+        schema: convert(schema, 'input'),
+      })),
       ...fields(spec.query).map(([name, schema]) => ({
         name,
         in: 'query',
@@ -43,7 +57,14 @@ export function describeRoutes<S extends KernelTables>(service: ServiceName, bas
         schema: convert(schema, 'input'),
       })),
       ...(spec.idempotent
-        ? [{ name: 'Idempotency-Key', in: 'header', required: false, schema: { type: 'string', maxLength: 200 } }]
+        ? [
+            {
+              name: 'Idempotency-Key',
+              in: 'header',
+              required: false,
+              schema: { type: 'string', maxLength: 200 },
+            },
+          ]
         : []),
     ];
     const content = spec.body
@@ -68,8 +89,15 @@ export function describeRoutes<S extends KernelTables>(service: ServiceName, bas
         tags: [service],
         operationId: operationId(service, spec.method, spec.path),
         summary: spec.summary,
-        ...(spec.description || spec.rawBody ? { description: spec.description ?? spec.rawBody?.description } : {}),
-        security: spec.access.token === 'none' ? [] : spec.access.token === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }],
+        ...(spec.description || spec.rawBody
+          ? { description: spec.description ?? spec.rawBody?.description }
+          : {}),
+        security:
+          spec.access.token === 'none'
+            ? []
+            : spec.access.token === 'optional'
+              ? [{}, { bearer: [] }]
+              : [{ bearer: [] }],
         ...(parameters.length > 0 ? { parameters } : {}),
         ...(spec.body || spec.rawBody
           ? { requestBody: { required: spec.body ? !spec.body.safeParse(undefined).success : true, content } }
@@ -83,7 +111,10 @@ export function describeRoutes<S extends KernelTables>(service: ServiceName, bas
     openapi: '3.1.0',
     info: { title: `Lyceum ${service}`, version: '1' },
     paths,
-    components: { schemas, securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+    components: {
+      schemas,
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+    },
     tags: [{ name: service }],
   };
 }

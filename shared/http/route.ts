@@ -78,4 +78,5 @@ export const routeFor =
   >(
     spec: RouteSpec<P, Q, B>,
     handle: (context: Context<S>, input: RouteInput<P, Q, B>) => Promise<JsonReply | Response>,
-  ): Route<S> => ({ spec, handle }) as unknown as Route<S>;
+  ): Route<S> =>
+    ({ spec, handle }) as unknown as Route<S>;

@@ -7,8 +7,8 @@ import { openMinio } from '../adapters/object-store/minio.ts';
 import { openRedisSocketAdapter } from '../adapters/socket-adapter/redis.ts';
 import type { TokenVerifier } from '../auth/tokens.ts';
 import type { ServiceName } from '../contracts/common.ts';
-import { databaseReady } from '../db/ready.ts';
 import type { KernelTables } from '../db/kernel.ts';
+import { databaseReady } from '../db/ready.ts';
 import type { Log } from '../observability/log.ts';
 import { createMetrics } from '../observability/metrics.ts';
 import type { EphemeralStore } from '../ports/ephemeral-store.ts';
@@ -92,7 +92,10 @@ export async function openClusterGateway(
   env: Environment,
   log: Log,
 ): Promise<{ ephemeral: EphemeralStore; tokens: TokenVerifier; close(): Promise<void> }> {
-  const config = parseEnvironment(z.object({ REDIS_URL: z.string().regex(/^rediss?:\/\//), AUTH_URL: z.url() }), env);
+  const config = parseEnvironment(
+    z.object({ REDIS_URL: z.string().regex(/^rediss?:\/\//), AUTH_URL: z.url() }),
+    env,
+  );
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
   return {
     ephemeral,

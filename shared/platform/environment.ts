@@ -14,7 +14,9 @@ export type Environment = Record<string, string | undefined>;
 
 /** Parses the environment with a schema. Throws an Error that lists every wrong variable, never its value. */
 export function parseEnvironment<T extends z.ZodType>(schema: T, env: Environment): z.output<T> {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  );
   const result = schema.safeParse(given);
   if (result.success) return result.data;
   const faults = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
@@ -22,7 +24,9 @@ export function parseEnvironment<T extends z.ZodType>(schema: T, env: Environmen
 }
 
 /** The administrator that the environment asks for; both variables or none. */
-export function firstAdminOf(env: z.output<typeof CommonEnvironment>): { email: string; password: string } | undefined {
+export function firstAdminOf(
+  env: z.output<typeof CommonEnvironment>,
+): { email: string; password: string } | undefined {
   const { LYCEUM_ADMIN_EMAIL: email, LYCEUM_ADMIN_PASSWORD: password } = env;
   if (!email !== !password) {
     throw new Error('Set both LYCEUM_ADMIN_EMAIL and LYCEUM_ADMIN_PASSWORD, or neither.');

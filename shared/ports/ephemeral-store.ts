@@ -6,7 +6,10 @@ export interface EphemeralStore {
   set(key: string, value: string, ttlMs: number): Promise<void>;
   delete(key: string): Promise<void>;
   /** Takes `cost` tokens from a bucket that holds `capacity` and refills at `perSecond`, in one atomic step. */
-  takeTokens(key: string, bucket: { capacity: number; perSecond: number; cost?: number }): Promise<TokenDecision>;
+  takeTokens(
+    key: string,
+    bucket: { capacity: number; perSecond: number; cost?: number },
+  ): Promise<TokenDecision>;
   /** Adds a member to a set for `ttlMs`; said again, it stays longer. True if it was not in the set before. */
   touchMember(set: string, member: string, ttlMs: number): Promise<boolean>;
   /** True if it was in the set. */

@@ -13,7 +13,11 @@ export interface EventBus {
    * A handler that resolves acknowledges; one that rejects puts the message back on the queue.
    * Survives reconnects by itself.
    */
-  consume(queue: string, handle: (message: BusMessage) => Promise<void>, options?: { prefetch?: number }): Promise<Subscription>;
+  consume(
+    queue: string,
+    handle: (message: BusMessage) => Promise<void>,
+    options?: { prefetch?: number },
+  ): Promise<Subscription>;
   /** Rejects when events can't be carried right now. */
   ready(): Promise<void>;
   close(): Promise<void>;

@@ -38,8 +38,9 @@ function serveOnBun({ hostname, port, fetch }: ServeOptions): HttpServer {
     port,
     // The gateway limits bodies by route; a service must take what the gateway lets through.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-    // Seconds; the longest there is. Slow clients are cut off by the gateway, which knows the route.
-    idleTimeout: 255,
+    // None: Bun counts it from the start of an upload even while bytes flow (measured), so 255 s, the longest there
+    // is, would cut long uploads. Slow clients are cut off by the gateway, which knows the route.
+    idleTimeout: 0,
     fetch,
   });
   return {
@@ -67,7 +68,13 @@ export async function withDeadline(done: Promise<unknown>, ms: number, force: ()
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => resolve('late'), ms);
   });
-  const outcome = await Promise.race([done.then(() => 'done' as const, () => 'done' as const), late]);
+  const outcome = await Promise.race([
+    done.then(
+      () => 'done' as const,
+      () => 'done' as const,
+    ),
+    late,
+  ]);
   clearTimeout(timer);
   if (outcome === 'late') await force();
 }

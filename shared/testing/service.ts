@@ -46,10 +46,20 @@ export interface TestService<S extends KernelTables> {
   db: Kysely<S>;
   deps: ServiceDeps<S>;
   mails: Mail[];
-  signIn(user?: { role?: Role; name?: string; userId?: string; sessionId?: string; expiresIn?: number }): Promise<TestUser>;
+  signIn(user?: {
+    role?: Role;
+    name?: string;
+    userId?: string;
+    sessionId?: string;
+    expiresIn?: number;
+  }): Promise<TestUser>;
   call(method: string, path: string, options?: CallOptions): Promise<TestReply>;
   /** Publishes an event as another service would, and waits until this service has handled it. */
-  emit<N extends EventName>(name: N, data: EventData<N>, about?: { actor?: string; subject?: string; id?: string; at?: string }): Promise<EventEnvelope>;
+  emit<N extends EventName>(
+    name: N,
+    data: EventData<N>,
+    about?: { actor?: string; subject?: string; id?: string; at?: string },
+  ): Promise<EventEnvelope>;
   /** Events this service has put in its outbox, oldest first; waits up to 2 s for the first. */
   published(name: EventName): Promise<EventEnvelope[]>;
   stop(): Promise<void>;
@@ -78,12 +88,21 @@ export async function startTestService<S extends KernelTables>(
     bus: watched.bus,
     objects,
     ephemeral,
-    mailer: { send: async (mail: Mail) => void mails.push(mail), ready: async () => {}, close: async () => {} },
+    mailer: {
+      send: async (mail: Mail) => void mails.push(mail),
+      ready: async () => {},
+      close: async () => {},
+    },
     socketAdapter: localSocketAdapter,
     tokens: createTokenVerifier(localKeys({ keys: [publicKey] }), ephemeral),
     log,
     metrics: createMetrics('test'),
-    settings: { publicUrl: 'http://localhost:8080', version: '0.0.0', limitScale: 1, accessTokenSeconds: 600 },
+    settings: {
+      publicUrl: 'http://localhost:8080',
+      version: '0.0.0',
+      limitScale: 1,
+      accessTokenSeconds: 600,
+    },
     db: await pglite.database<S>('service'),
   } satisfies ServiceDeps<S>;
   const service = await factory(deps);
@@ -95,7 +114,13 @@ export async function startTestService<S extends KernelTables>(
     db: deps.db,
     deps,
     mails,
-    async signIn({ role = 'learner', name = 'Test User', userId = newId(), sessionId = newId(), expiresIn = 600 } = {}) {
+    async signIn({
+      role = 'learner',
+      name = 'Test User',
+      userId = newId(),
+      sessionId = newId(),
+      expiresIn = 600,
+    } = {}) {
       const expiresAt = Math.floor(Date.now() / 1000) + expiresIn;
       const token = await new SignJWT({ sid: sessionId, role, name })
         .setProtectedHeader({ alg: 'EdDSA', kid: 'test' })
@@ -123,7 +148,12 @@ export async function startTestService<S extends KernelTables>(
     async published(name) {
       const kernel = deps.db as unknown as Kysely<KernelTables>;
       for (const deadline = Date.now() + 2_000; ; ) {
-        const rows = await kernel.selectFrom('outbox').select('envelope').where('name', '=', name).orderBy('id').execute();
+        const rows = await kernel
+          .selectFrom('outbox')
+          .select('envelope')
+          .where('name', '=', name)
+          .orderBy('id')
+          .execute();
         if (rows.length > 0 || Date.now() > deadline) return rows.map((row) => row.envelope as EventEnvelope);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
@@ -140,8 +170,18 @@ export async function startTestService<S extends KernelTables>(
 }
 
 /** One HTTP call as a test makes it; JSON bodies are encoded and decoded. */
-export async function callJson(url: string, method: string, path: string, { as, body, headers = {} }: CallOptions = {}): Promise<TestReply> {
-  const raw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream || body instanceof Blob || body instanceof FormData;
+export async function callJson(
+  url: string,
+  method: string,
+  path: string,
+  { as, body, headers = {} }: CallOptions = {},
+): Promise<TestReply> {
+  const raw =
+    typeof body === 'string' ||
+    body instanceof Uint8Array ||
+    body instanceof ReadableStream ||
+    body instanceof Blob ||
+    body instanceof FormData;
   const response = await fetch(url + path, {
     method,
     redirect: 'manual',
@@ -153,11 +193,18 @@ export async function callJson(url: string, method: string, path: string, { as, 
     ...(body === undefined ? {} : { body: raw ? (body as BodyInit) : JSON.stringify(body) }),
   });
   const json = response.headers.get('content-type')?.includes('json');
-  return { status: response.status, body: json ? await response.json() : await response.text(), headers: response.headers };
+  return {
+    status: response.status,
+    body: json ? await response.json() : await response.text(),
+    headers: response.headers,
+  };
 }
 
 /** Lets a test wait until an event has been handled by every queue that this service consumes. */
-function watchDeliveries(bus: EventBus): { bus: EventBus; publish(event: EventEnvelope): Promise<EventEnvelope> } {
+function watchDeliveries(bus: EventBus): {
+  bus: EventBus;
+  publish(event: EventEnvelope): Promise<EventEnvelope>;
+} {
   const consumed = new Set<string>();
   const handled = new Map<string, () => void>();
   return {
@@ -179,15 +226,20 @@ function watchDeliveries(bus: EventBus): { bus: EventBus; publish(event: EventEn
       },
     },
     async publish(event) {
-      const queues = QUEUE_NAMES.filter((queue) => consumed.has(queue) && (QUEUES[queue] as readonly string[]).includes(event.name));
-      const done = queues.map((queue) => new Promise<void>((resolve) => handled.set(`${queue} ${event.id}`, resolve)));
+      const queues = QUEUE_NAMES.filter(
+        (queue) => consumed.has(queue) && (QUEUES[queue] as readonly string[]).includes(event.name),
+      );
+      const done = queues.map(
+        (queue) => new Promise<void>((resolve) => handled.set(`${queue} ${event.id}`, resolve)),
+      );
       await bus.publish(event);
       await Promise.race([
         Promise.all(done),
-        new Promise((_, reject) => setTimeout(() => reject(new Error(`${event.name} was not handled within 10 s`)), 10_000)),
+        new Promise((_, reject) =>
+          setTimeout(() => reject(new Error(`${event.name} was not handled within 10 s`)), 10_000),
+        ),
       ]);
       return event;
     },
   };
 }
-

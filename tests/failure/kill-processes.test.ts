@@ -12,7 +12,11 @@ describe('kill -9 of every process in turn, while people write', () => {
       args: ['--gateway', '2', '--chat', '2', '--content', '2'],
       env: { LYCEUM_DEMO: 'on', LYCEUM_ACCESS_TOKEN_SECONDS: '3600' },
     });
-    room = await openClassroom(platform, await newPerson(platform, 'Kil Teacher', 'teacher'), await newPerson(platform, 'Kil Learner'));
+    room = await openClassroom(
+      platform,
+      await newPerson(platform, 'Kil Teacher', 'teacher'),
+      await newPerson(platform, 'Kil Learner'),
+    );
   }, 300_000);
   afterAll(() => platform?.dispose(), 60_000);
 
@@ -27,7 +31,9 @@ describe('kill -9 of every process in turn, while people write', () => {
       await eventually(
         `${victim.name} ${victim.replica} back`,
         async () => {
-          const now = (await readCluster(platform)).processes.find((p) => p.name === victim.name && p.replica === victim.replica);
+          const now = (await readCluster(platform)).processes.find(
+            (p) => p.name === victim.name && p.replica === victim.replica,
+          );
           return now && now.pid !== victim.pid ? true : undefined;
         },
         20_000,
@@ -36,7 +42,9 @@ describe('kill -9 of every process in turn, while people write', () => {
     await Bun.sleep(3_000);
     stop.abort();
     const ledger = await writing;
-    console.log(`${ledger.messages.size} messages and ${ledger.events.size} events acknowledged, ${ledger.retries} retries`);
+    console.log(
+      `${ledger.messages.size} messages and ${ledger.events.size} events acknowledged, ${ledger.retries} retries`,
+    );
     expect(ledger.messages.size).toBeGreaterThan(100);
     await expectExact(room, ledger);
   }, 300_000);

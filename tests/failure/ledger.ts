@@ -10,14 +10,23 @@ export interface Classroom {
   roomId: string;
 }
 
-export async function openClassroom(platform: TestPlatform, teacher: Person, learner: Person): Promise<Classroom> {
+export async function openClassroom(
+  platform: TestPlatform,
+  teacher: Person,
+  learner: Person,
+): Promise<Classroom> {
   const course = await must(teacher.api.post('/api/content/courses', { title: 'Under load' }), 'course');
-  await must(teacher.api.post(`/api/content/courses/${course.id}/lessons`, { title: 'One', kind: 'text', body: 'x' }), 'lesson');
+  await must(
+    teacher.api.post(`/api/content/courses/${course.id}/lessons`, { title: 'One', kind: 'text', body: 'x' }),
+    'lesson',
+  );
   await must(teacher.api.post(`/api/content/courses/${course.id}/publish`), 'publish');
   await must(learner.api.post(`/api/content/courses/${course.id}/enrolments`), 'enrol');
   const roomId = await eventually('the room', async () => {
     const { items } = await must(learner.api.get('/api/chat/rooms'), 'rooms');
-    return items.find((room: { courseId: string | null }) => room.courseId === course.id)?.id as string | undefined;
+    return items.find((room: { courseId: string | null }) => room.courseId === course.id)?.id as
+      | string
+      | undefined;
   });
   return { platform, teacher, learner, courseId: course.id, roomId };
 }
@@ -43,7 +52,11 @@ const OUTAGE = new Set(['upstream-unavailable', 'upstream-timeout', 'bad-gateway
 export async function writeUntil(room: Classroom, signal: AbortSignal, writers = 4): Promise<Ledger> {
   const ledger: Ledger = { messages: new Map(), events: new Set(), surprises: [], retries: 0 };
 
-  const insist = async (api: Api, path: string, body: unknown): Promise<{ id: string; seq: number } | undefined> => {
+  const insist = async (
+    api: Api,
+    path: string,
+    body: unknown,
+  ): Promise<{ id: string; seq: number } | undefined> => {
     for (const started = Date.now(); Date.now() - started < 90_000; ) {
       try {
         const response = await fetch(api.url + path, {
@@ -55,7 +68,8 @@ export async function writeUntil(room: Classroom, signal: AbortSignal, writers =
         const reply = (await response.json()) as { id: string; seq: number; code?: string };
         if (response.ok) return reply;
         if (!OUTAGE.has(reply.code ?? '')) ledger.surprises.push(`${path}: ${response.status} ${reply.code}`);
-        if (response.status === 503 && !response.headers.get('retry-after')) ledger.surprises.push(`${path}: 503 without Retry-After`);
+        if (response.status === 503 && !response.headers.get('retry-after'))
+          ledger.surprises.push(`${path}: 503 without Retry-After`);
       } catch {
         // The gateway itself was killed: connection refused or reset.
       }
@@ -70,7 +84,10 @@ export async function writeUntil(room: Classroom, signal: AbortSignal, writers =
     const [me, other] = writer % 2 ? [room.teacher, room.learner] : [room.learner, room.teacher];
     for (let index = 0; !signal.aborted; index++) {
       const clientId = `w${writer}-${index}`;
-      const message = await insist(me.api, `/api/chat/rooms/${room.roomId}/messages`, { clientId, body: `<@${other.id}> ${clientId}` });
+      const message = await insist(me.api, `/api/chat/rooms/${room.roomId}/messages`, {
+        clientId,
+        body: `<@${other.id}> ${clientId}`,
+      });
       if (message) ledger.messages.set(`${me.id} ${clientId}`, message);
       const events = Array.from({ length: 5 }, () => ({
         id: crypto.randomUUID(),
@@ -78,7 +95,8 @@ export async function writeUntil(room: Classroom, signal: AbortSignal, writers =
         at: new Date().toISOString(),
         courseId: room.courseId,
       }));
-      if (await insist(me.api, '/api/analytics/events/batch', { events })) for (const event of events) ledger.events.add(event.id);
+      if (await insist(me.api, '/api/analytics/events/batch', { events }))
+        for (const event of events) ledger.events.add(event.id);
       await Bun.sleep(5);
     }
   };
@@ -87,10 +105,15 @@ export async function writeUntil(room: Classroom, signal: AbortSignal, writers =
 }
 
 /** What the platform holds after the storm, read through the gateway. */
-export async function readBack(room: Classroom): Promise<{ messages: { id: string; seq: number; clientId: string; author: { id: string } }[] }> {
+export async function readBack(
+  room: Classroom,
+): Promise<{ messages: { id: string; seq: number; clientId: string; author: { id: string } }[] }> {
   const messages: { id: string; seq: number; clientId: string; author: { id: string } }[] = [];
   for (let after = 0; ; after = messages.at(-1)!.seq) {
-    const { items } = await must(room.learner.api.get(`/api/chat/rooms/${room.roomId}/messages?after=${after}&limit=100`), 'history');
+    const { items } = await must(
+      room.learner.api.get(`/api/chat/rooms/${room.roomId}/messages?after=${after}&limit=100`),
+      'history',
+    );
     messages.push(...items);
     if (items.length < 100) return { messages };
   }

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
-import { startEmbedded, type TestPlatform } from '../support/platform.ts';
 import { mailsTo } from '../support/people.ts';
+import { startEmbedded, type TestPlatform } from '../support/platform.ts';
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+);
 if (!CHROMIUM && process.env.CI === 'true') throw new Error('CI needs Chromium');
 
 describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', () => {
@@ -14,7 +16,15 @@ describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', 
     platform = await startEmbedded();
     browser = await chromium.launch({
       executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
     });
   }, 120_000);
   afterAll(async () => {
@@ -30,7 +40,8 @@ describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', 
     page.on('console', (message) => message.type() === 'error' && troubles.push(message.text()));
     page.on('requestfailed', (request) => troubles.push(`${request.url()} ${request.failure()?.errorText}`));
     page.on('request', (request) => {
-      if (!request.url().startsWith(platform.url) && !request.url().startsWith('data:')) troubles.push(`asks elsewhere: ${request.url()}`);
+      if (!request.url().startsWith(platform.url) && !request.url().startsWith('data:'))
+        troubles.push(`asks elsewhere: ${request.url()}`);
     });
     await page.goto(platform.url + path);
     return { page, troubles };

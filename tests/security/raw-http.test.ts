@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { IncomingMessage } from 'node:http';
-import { BEARER, sendRaw, startGateway, startUpstream, type TestGateway, type TestUpstream } from '../../gateway/testing.ts';
+import {
+  BEARER,
+  sendRaw,
+  startGateway,
+  startUpstream,
+  type TestGateway,
+  type TestUpstream,
+} from '../../gateway/testing.ts';
 
 /**
  * What a raw socket can say to the public port: request smuggling, routing tricks and malformed heads. Each is
@@ -28,21 +35,35 @@ afterAll(async () => {
 
 const H = 'Host: school.example\r\n';
 const A = `Authorization: ${BEARER.authorization}\r\n`;
-const post = (headers: string, body: string): string => `POST /api/chat/rooms HTTP/1.1\r\n${H}${A}${headers}\r\n${body}`;
+const post = (headers: string, body: string): string =>
+  `POST /api/chat/rooms HTTP/1.1\r\n${H}${A}${headers}\r\n${body}`;
 const get = (target: string, headers = H): string => `GET ${target} HTTP/1.1\r\n${headers}${A}\r\n`;
 const SMUGGLED = `GET /api/chat/smuggled HTTP/1.1\r\n${H}${A}\r\n`;
 
 /** Status of the first reply, how many replies came, and what the service saw. */
-async function say(bytes: string): Promise<{ status: string; replies: number; closed: boolean; requests: typeof seen }> {
+async function say(
+  bytes: string,
+): Promise<{ status: string; replies: number; closed: boolean; requests: typeof seen }> {
   const before = seen.length;
   const { text, closed } = await sendRaw(door.port, Buffer.from(bytes, 'latin1'), 400);
-  return { status: text.slice(9, 12), replies: text.match(/HTTP\/1\.1 \d/g)?.length ?? 0, closed, requests: seen.slice(before) };
+  return {
+    status: text.slice(9, 12),
+    replies: text.match(/HTTP\/1\.1 \d/g)?.length ?? 0,
+    closed,
+    requests: seen.slice(before),
+  };
 }
 
 describe('refused, and the connection closed', () => {
   const cases: Record<string, string> = {
-    'Content-Length and Transfer-Encoding': post('Content-Length: 6\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${SMUGGLED}`),
-    'Transfer-Encoding and Content-Length': post('Transfer-Encoding: chunked\r\nContent-Length: 4\r\n', `0\r\n\r\n${SMUGGLED}`),
+    'Content-Length and Transfer-Encoding': post(
+      'Content-Length: 6\r\nTransfer-Encoding: chunked\r\n',
+      `0\r\n\r\n${SMUGGLED}`,
+    ),
+    'Transfer-Encoding and Content-Length': post(
+      'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n',
+      `0\r\n\r\n${SMUGGLED}`,
+    ),
     'two Content-Lengths that differ': post('Content-Length: 2\r\nContent-Length: 40\r\n', `{}${SMUGGLED}`),
     'two Content-Lengths alike': post('Content-Length: 2\r\nContent-Length: 2\r\n', '{}'),
     'a list as Content-Length': post('Content-Length: 2, 2\r\n', '{}'),
@@ -54,11 +75,17 @@ describe('refused, and the connection closed', () => {
     'a space before the colon': post('Content-Length : 2\r\n', '{}'),
     'an unknown Transfer-Encoding': post('Transfer-Encoding: xchunked\r\n', '0\r\n\r\n'),
     'identity after chunked': post('Transfer-Encoding: chunked, identity\r\n', '0\r\n\r\n'),
-    'two Transfer-Encodings': post('Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n', '0\r\n\r\n'),
+    'two Transfer-Encodings': post(
+      'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n',
+      '0\r\n\r\n',
+    ),
     'a vertical tab before chunked': post('Transfer-Encoding:\x0bchunked\r\n', '0\r\n\r\n'),
     'a chunk size that is no number': post('Transfer-Encoding: chunked\r\n', 'zz\r\na\r\n0\r\n\r\n'),
     'a chunk size with 0x': post('Transfer-Encoding: chunked\r\n', '0x2\r\n{}\r\n0\r\n\r\n'),
-    'a chunk size past all numbers': post('Transfer-Encoding: chunked\r\n', 'FFFFFFFFFFFFFFFFF2\r\n{}\r\n0\r\n\r\n'),
+    'a chunk size past all numbers': post(
+      'Transfer-Encoding: chunked\r\n',
+      'FFFFFFFFFFFFFFFFF2\r\n{}\r\n0\r\n\r\n',
+    ),
     'a chunk that is longer than it says': post('Transfer-Encoding: chunked\r\n', '2\r\n{}XX0\r\n\r\n'),
     'line feeds alone in chunks': post('Transfer-Encoding: chunked\r\n', '2\n{}\n0\n\n'),
     'line feeds alone in the head': 'GET /api/chat/rooms HTTP/1.1\nHost: a\n\n',
@@ -119,14 +146,18 @@ describe('refused, and the connection closed', () => {
   });
 
   test('an upgrade to anything but a WebSocket', async () => {
-    const { status, requests } = await say(`GET /api/chat/rooms HTTP/1.1\r\n${H}${A}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n`);
+    const { status, requests } = await say(
+      `GET /api/chat/rooms HTTP/1.1\r\n${H}${A}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n`,
+    );
     expect([status, requests.length]).toEqual(['400', 0]);
   });
 });
 
 describe('understood as one request', () => {
   test('chunks with extensions and trailers', async () => {
-    const { status, requests } = await say(post('Transfer-Encoding: chunked\r\n', '2;x=y\r\n{}\r\n0\r\nX-Role: admin\r\nAuthorization: x\r\n\r\n'));
+    const { status, requests } = await say(
+      post('Transfer-Encoding: chunked\r\n', '2;x=y\r\n{}\r\n0\r\nX-Role: admin\r\nAuthorization: x\r\n\r\n'),
+    );
     expect(status).toBe('200');
     expect(requests).toHaveLength(1);
     expect(requests[0]!.body).toBe('{}');

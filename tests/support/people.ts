@@ -15,11 +15,18 @@ export interface Person {
 let counter = 0;
 
 /** Registers somebody, reads the mail, verifies and signs in: through the gateway, as a browser would. */
-export async function newPerson(platform: TestPlatform, name: string, role: 'learner' | 'teacher' | 'admin' = 'learner'): Promise<Person> {
+export async function newPerson(
+  platform: TestPlatform,
+  name: string,
+  role: 'learner' | 'teacher' | 'admin' = 'learner',
+): Promise<Person> {
   const api = new Api(platform.url);
   const email = `${name.toLowerCase().replace(/\W+/g, '.')}.${Date.now().toString(36)}${++counter}@school.example`;
   const password = 'a long enough phrase';
-  const { user } = await must(api.post('/api/auth/register', { email, password, displayName: name }), 'register');
+  const { user } = await must(
+    api.post('/api/auth/register', { email, password, displayName: name }),
+    'register',
+  );
   const token = await mailedToken(platform, email);
   await must(api.post('/api/auth/email/verify', { token }), 'verify');
   if (role !== 'learner') {
@@ -31,10 +38,19 @@ export async function newPerson(platform: TestPlatform, name: string, role: 'lea
 
 /** The token in the newest mail to somebody. */
 export const mailedToken = (platform: TestPlatform, to: string): Promise<string> =>
-  eventually(`a mail to ${to}`, async () => (await mailsTo(platform, to))[0]?.text.match(/token: (\S+)/)?.[1]);
+  eventually(
+    `a mail to ${to}`,
+    async () => (await mailsTo(platform, to))[0]?.text.match(/token: (\S+)/)?.[1],
+  );
 
-export async function mailsTo(platform: TestPlatform, to: string): Promise<{ subject: string; text: string; html: string }[]> {
-  const { items } = await must(new Api(platform.url).get(`/dev/mail.json?to=${encodeURIComponent(to)}`), 'mails');
+export async function mailsTo(
+  platform: TestPlatform,
+  to: string,
+): Promise<{ subject: string; text: string; html: string }[]> {
+  const { items } = await must(
+    new Api(platform.url).get(`/dev/mail.json?to=${encodeURIComponent(to)}`),
+    'mails',
+  );
   return items;
 }
 
@@ -45,7 +61,10 @@ export async function signIn(platform: TestPlatform, email: string, password: st
 }
 
 /** One of the demo accounts. */
-export async function signInAs(platform: TestPlatform, role: 'teacher' | 'learner' | 'admin'): Promise<Person> {
+export async function signInAs(
+  platform: TestPlatform,
+  role: 'teacher' | 'learner' | 'admin',
+): Promise<Person> {
   const account = platform.accounts.find((candidate) => candidate.role === role);
   if (!account) throw new Error(`no demo account ${role}`);
   return signIn(platform, account.email, account.password);

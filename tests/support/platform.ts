@@ -51,7 +51,10 @@ export interface ClusterFile {
 export const readCluster = async (platform: TestPlatform): Promise<ClusterFile> =>
   JSON.parse(await readFile(join(platform.dataDir, 'cluster', 'cluster.json'), 'utf8')) as ClusterFile;
 
-async function startPlatform(script: string, options: StartOptions & { deadlineMs: number }): Promise<TestPlatform> {
+async function startPlatform(
+  script: string,
+  options: StartOptions & { deadlineMs: number },
+): Promise<TestPlatform> {
   const dataDir = await mkdtemp(join(tmpdir(), 'lyceum-platform-'));
   const [port, internalPort] = (await freePorts(2)) as [number, number];
   const accountsFile = script.includes('cluster')
@@ -80,7 +83,8 @@ async function startPlatform(script: string, options: StartOptions & { deadlineM
     child.stdout?.on('data', collect);
     child.stderr?.on('data', collect);
     for (const started = Date.now(); !/^ready /m.test(output.slice(seen)); ) {
-      if (child.exitCode !== null) throw new Error(`${script} ended with ${child.exitCode}:\n${output.slice(seen)}`);
+      if (child.exitCode !== null)
+        throw new Error(`${script} ended with ${child.exitCode}:\n${output.slice(seen)}`);
       if (Date.now() - started > options.deadlineMs) {
         child.kill('SIGKILL');
         throw new Error(`${script} was not ready in time:\n${output.slice(seen)}`);

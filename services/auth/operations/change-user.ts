@@ -32,8 +32,10 @@ export async function changeUser(
       ...(role === before.role ? {} : { role_changed_at: new Date() }),
       disabled_at: disabled ? (before.disabled_at ?? new Date()) : null,
     });
-    if (role !== before.role) await tx.publish('user.role-changed', userId, { userId, from: before.role, to: role });
-    if (disabled !== (before.disabled_at !== null)) await tx.publish('user.disabled', userId, { userId, disabled });
+    if (role !== before.role)
+      await tx.publish('user.role-changed', userId, { userId, from: before.role, to: role });
+    if (disabled !== (before.disabled_at !== null))
+      await tx.publish('user.disabled', userId, { userId, disabled });
     return { before, after };
   });
 

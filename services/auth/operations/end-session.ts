@@ -16,8 +16,18 @@ export async function logout(context: AuthContext, tools: AuthTools): Promise<vo
 }
 
 /** Ends one of the caller's sessions. Throws `not-found`. */
-export async function endOwnSession(context: AuthContext, tools: AuthTools, sessionId: string): Promise<void> {
-  const ended = await endUserSessions(context, tools, context.caller.userId, { only: sessionId }, 'ended-by-user');
+export async function endOwnSession(
+  context: AuthContext,
+  tools: AuthTools,
+  sessionId: string,
+): Promise<void> {
+  const ended = await endUserSessions(
+    context,
+    tools,
+    context.caller.userId,
+    { only: sessionId },
+    'ended-by-user',
+  );
   if (ended.length === 0) throw notFound('session');
 }
 
@@ -35,7 +45,8 @@ export async function endUserSessions(
 ): Promise<string[]> {
   const ended = await context.transaction(async (tx) => {
     const ids = await endSessions(tx.db, userId, which);
-    for (const sessionId of ids) await tx.publish('session.revoked', sessionId, { userId, sessionId, reason });
+    for (const sessionId of ids)
+      await tx.publish('session.revoked', sessionId, { userId, sessionId, reason });
     return ids;
   });
   await pushRevocations(tools, ended);
@@ -51,7 +62,10 @@ async function pushRevocations(tools: AuthTools, sessionIds: string[]): Promise<
 /** The job that repeats recent revocations, so that a store which lost its memory learns them again. */
 export async function repeatRevocations(context: AuthContext, tools: AuthTools): Promise<void> {
   const since = new Date(Date.now() - revocationMs(tools));
-  await pushRevocations(tools, (await sessionsRevokedSince(context.db, since)).map((session) => session.id));
+  await pushRevocations(
+    tools,
+    (await sessionsRevokedSince(context.db, since)).map((session) => session.id),
+  );
   for (const user of await roleChangesSince(context.db, since)) {
     await tools.ephemeral.set(roleKey(user.id), user.role, revocationMs(tools));
   }

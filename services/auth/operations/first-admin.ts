@@ -4,7 +4,10 @@ import type { AuthContext } from '../context.ts';
 import { findUserByEmail, insertUser } from '../store/users.ts';
 
 /** Makes the first administrator of an installation, verified, unless the address has an account already. */
-export async function createFirstAdmin(context: AuthContext, admin: { email: string; password: string }): Promise<void> {
+export async function createFirstAdmin(
+  context: AuthContext,
+  admin: { email: string; password: string },
+): Promise<void> {
   const email = admin.email.trim().toLowerCase();
   if (await findUserByEmail(context.db, email)) return;
   const passwordHash = await hashPassword(admin.password);
@@ -18,7 +21,12 @@ export async function createFirstAdmin(context: AuthContext, admin: { email: str
       verified: true,
     });
     if (!row) return; // another process was first
-    await tx.publish('user.registered', row.id, { userId: row.id, email, displayName: row.display_name, role: 'admin' });
+    await tx.publish('user.registered', row.id, {
+      userId: row.id,
+      email,
+      displayName: row.display_name,
+      role: 'admin',
+    });
     await tx.publish('user.verified', row.id, { userId: row.id, email });
   });
 }

@@ -20,7 +20,12 @@ export async function issueTokens(
   const refreshToken = newSecret();
   await insertRefreshToken(tx, digestOf(refreshToken), sessionId);
   return {
-    accessToken: await tools.keys.sign({ userId: user.id, sessionId, role: user.role, name: user.display_name }),
+    accessToken: await tools.keys.sign({
+      userId: user.id,
+      sessionId,
+      role: user.role,
+      name: user.display_name,
+    }),
     tokenType: 'Bearer',
     expiresIn: tools.settings.accessTokenSeconds,
     refreshToken,

@@ -13,7 +13,11 @@ const ATTEMPTS = { capacity: 20, perSecond: 1 / 6 };
  * Starts a session. Throws `invalid-credentials` (the same, and as slow, for an unknown address),
  * `email-unverified`, `account-disabled`, or `rate-limited` after too many tries at one account.
  */
-export async function login(context: AuthContext, tools: AuthTools, input: { email: string; password: string }) {
+export async function login(
+  context: AuthContext,
+  tools: AuthTools,
+  input: { email: string; password: string },
+) {
   await limitAttempts(tools, input.email);
   const user = await findUserByEmail(context.db, input.email);
   const right = await verifyPassword(input.password, user?.password_hash ?? NOBODYS_HASH);
@@ -37,10 +41,15 @@ export async function login(context: AuthContext, tools: AuthTools, input: { ema
 async function limitAttempts(tools: AuthTools, email: string): Promise<void> {
   const scale = tools.settings.limitScale;
   const decision = await tools.ephemeral
-    .takeTokens(`login:${email}`, { capacity: ATTEMPTS.capacity * scale, perSecond: ATTEMPTS.perSecond * scale })
+    .takeTokens(`login:${email}`, {
+      capacity: ATTEMPTS.capacity * scale,
+      perSecond: ATTEMPTS.perSecond * scale,
+    })
     // Without the store the gateway's own limits still hold; nobody is locked out.
     .catch(() => undefined);
   if (decision && !decision.allowed) {
-    throw new Problem('rate-limited', 'Too many tries for this account.', { retryAfter: decision.resetMs / 1000 });
+    throw new Problem('rate-limited', 'Too many tries for this account.', {
+      retryAfter: decision.resetMs / 1000,
+    });
   }
 }

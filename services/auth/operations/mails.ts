@@ -13,7 +13,11 @@ const HOUR_MS = 3_600_000;
  * Queues the mail that proves an address; its token works for a day. The link has the token behind `#`, which
  * browsers do not send to servers, so it ends in no log.
  */
-export async function mailVerification(tx: Kysely<AuthTables>, user: UserRow, publicUrl: string): Promise<void> {
+export async function mailVerification(
+  tx: Kysely<AuthTables>,
+  user: UserRow,
+  publicUrl: string,
+): Promise<void> {
   const token = newSecret();
   await replaceOneTimeToken(tx, {
     digest: digestOf(token),
@@ -35,7 +39,11 @@ export async function mailVerification(tx: Kysely<AuthTables>, user: UserRow, pu
 }
 
 /** Queues the mail that lets somebody choose a new password; its token works for an hour. */
-export async function mailPasswordReset(tx: Kysely<AuthTables>, user: UserRow, publicUrl: string): Promise<void> {
+export async function mailPasswordReset(
+  tx: Kysely<AuthTables>,
+  user: UserRow,
+  publicUrl: string,
+): Promise<void> {
   const token = newSecret();
   await replaceOneTimeToken(tx, {
     digest: digestOf(token),

@@ -34,7 +34,13 @@ export async function refreshSession(context: AuthContext, tools: AuthTools, ref
     return { tokens: await issueTokens(tx.db, tools, user, session.id) };
   });
   if (outcome.reused) {
-    await endUserSessions(context, tools, outcome.reused.user_id, { only: outcome.reused.id }, 'refresh-reused');
+    await endUserSessions(
+      context,
+      tools,
+      outcome.reused.user_id,
+      { only: outcome.reused.id },
+      'refresh-reused',
+    );
     throw new Problem('refresh-reused');
   }
   return outcome.tokens;

@@ -17,7 +17,13 @@ export async function register(
   refuseCommonPassword(input.password, 'password');
   const passwordHash = await hashPassword(input.password);
   return context.transaction(async (tx) => {
-    const row = await insertUser(tx.db, { ...input, id: newId(), passwordHash, role: 'learner', verified: false });
+    const row = await insertUser(tx.db, {
+      ...input,
+      id: newId(),
+      passwordHash,
+      role: 'learner',
+      verified: false,
+    });
     if (!row) throw new Problem('email-taken');
     await mailVerification(tx.db, row, tools.settings.publicUrl);
     await tx.publish('user.registered', row.id, {

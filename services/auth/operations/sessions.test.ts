@@ -14,7 +14,9 @@ let counter = 0;
 
 async function mailedToken(to: string, subject: string): Promise<string> {
   for (const deadline = Date.now() + 5_000; ; ) {
-    const mail = auth.mails.findLast((candidate) => candidate.to === to && candidate.subject.includes(subject));
+    const mail = auth.mails.findLast(
+      (candidate) => candidate.to === to && candidate.subject.includes(subject),
+    );
     const token = mail?.text.match(/token: (\S+)/)?.[1];
     if (token) return token;
     if (Date.now() > deadline) throw new Error(`no mail "${subject}" to ${to}`);
@@ -30,7 +32,12 @@ async function newUser(): Promise<{ email: string; id: string }> {
   expect(registered.status).toBe(201);
   const token = await mailedToken(email, 'Confirm');
   const verified = await auth.call('POST', '/api/auth/email/verify', { body: { token } });
-  expect(verified.body.user).toMatchObject({ email, emailVerified: true, role: 'learner', displayName: 'Grace' });
+  expect(verified.body.user).toMatchObject({
+    email,
+    emailVerified: true,
+    role: 'learner',
+    displayName: 'Grace',
+  });
   return { email, id: registered.body.user.id };
 }
 
@@ -49,11 +56,15 @@ describe('signing up', () => {
 
   test('an unverified account can not sign in, and a verification token works once', async () => {
     const email = 'unverified@school.example';
-    await auth.call('POST', '/api/auth/register', { body: { email, password: PASSWORD, displayName: 'Una' } });
+    await auth.call('POST', '/api/auth/register', {
+      body: { email, password: PASSWORD, displayName: 'Una' },
+    });
     expect((await login(email)).body.code).toBe('email-unverified');
     const token = await mailedToken(email, 'Confirm');
     expect((await auth.call('POST', '/api/auth/email/verify', { body: { token } })).status).toBe(200);
-    expect((await auth.call('POST', '/api/auth/email/verify', { body: { token } })).body.code).toBe('validation-failed');
+    expect((await auth.call('POST', '/api/auth/email/verify', { body: { token } })).body.code).toBe(
+      'validation-failed',
+    );
   });
 
   test.each([
@@ -80,9 +91,14 @@ describe('signing up', () => {
     const second = await auth.call('POST', '/api/auth/register', { body, headers });
     expect([first.status, second.status]).toEqual([201, 201]);
     expect(second.body).toEqual(first.body);
-    const other = await auth.call('POST', '/api/auth/register', { body: { ...body, displayName: 'X' }, headers });
+    const other = await auth.call('POST', '/api/auth/register', {
+      body: { ...body, displayName: 'X' },
+      headers,
+    });
     expect(other.body.code).toBe('idempotency-key-reused');
-    expect((await auth.published('user.registered')).filter((event) => event.subject === first.body.user.id)).toHaveLength(1);
+    expect(
+      (await auth.published('user.registered')).filter((event) => event.subject === first.body.user.id),
+    ).toHaveLength(1);
   });
 });
 
@@ -90,13 +106,19 @@ describe('sessions', () => {
   test('a refresh token works once; used again, it ends the session', async () => {
     const { email } = await newUser();
     const first = (await login(email)).body;
-    const second = await auth.call('POST', '/api/auth/refresh', { body: { refreshToken: first.refreshToken } });
+    const second = await auth.call('POST', '/api/auth/refresh', {
+      body: { refreshToken: first.refreshToken },
+    });
     expect(second.status).toBe(200);
     expect(second.body.refreshToken).not.toBe(first.refreshToken);
 
-    const reused = await auth.call('POST', '/api/auth/refresh', { body: { refreshToken: first.refreshToken } });
+    const reused = await auth.call('POST', '/api/auth/refresh', {
+      body: { refreshToken: first.refreshToken },
+    });
     expect(reused.body.code).toBe('refresh-reused');
-    const after = await auth.call('POST', '/api/auth/refresh', { body: { refreshToken: second.body.refreshToken } });
+    const after = await auth.call('POST', '/api/auth/refresh', {
+      body: { refreshToken: second.body.refreshToken },
+    });
     expect(after.status).toBe(401);
   });
 
@@ -115,7 +137,9 @@ describe('sessions', () => {
     expect(reply.body.refreshToken).toBeUndefined();
     const cookie = reply.headers.get('set-cookie') ?? '';
     expect(cookie).toMatch(/^lyceum_refresh=[\w-]+; Path=\/api\/auth; .*HttpOnly; SameSite=Strict/);
-    const refreshed = await auth.call('POST', '/api/auth/refresh', { headers: { cookie: cookie.split(';')[0]! } });
+    const refreshed = await auth.call('POST', '/api/auth/refresh', {
+      headers: { cookie: cookie.split(';')[0]! },
+    });
     expect(refreshed.status).toBe(200);
     expect(refreshed.body.refreshToken).toBeUndefined();
   });
@@ -130,7 +154,9 @@ describe('sessions', () => {
     const stranger = await auth.signIn({ userId: other.id });
     const refused = await auth.call('DELETE', `/api/auth/sessions/${page.items[0].id}`, { as: stranger });
     expect(refused.status).toBe(404);
-    expect((await auth.call('DELETE', `/api/auth/sessions/${page.items[0].id}`, { as: me })).status).toBe(204);
+    expect((await auth.call('DELETE', `/api/auth/sessions/${page.items[0].id}`, { as: me })).status).toBe(
+      204,
+    );
     expect((await auth.call('GET', '/api/auth/sessions', { as: me })).body.items).toHaveLength(1);
   });
 
@@ -150,7 +176,9 @@ describe('passwords', () => {
     const { refreshToken } = (await login(email)).body;
     expect((await auth.call('POST', '/api/auth/password/forgot', { body: { email } })).status).toBe(202);
     const token = await mailedToken(email, 'new password');
-    const reset = await auth.call('POST', '/api/auth/password/reset', { body: { token, password: 'a brand new phrase' } });
+    const reset = await auth.call('POST', '/api/auth/password/reset', {
+      body: { token, password: 'a brand new phrase' },
+    });
     expect(reset.status).toBe(204);
     expect((await login(email)).body.code).toBe('invalid-credentials');
     expect((await auth.call('POST', '/api/auth/refresh', { body: { refreshToken } })).status).toBe(401);
@@ -158,14 +186,18 @@ describe('passwords', () => {
   });
 
   test('asking for a reset says nothing about who has an account', async () => {
-    const reply = await auth.call('POST', '/api/auth/password/forgot', { body: { email: 'ghost@school.example' } });
+    const reply = await auth.call('POST', '/api/auth/password/forgot', {
+      body: { email: 'ghost@school.example' },
+    });
     expect(reply.status).toBe(202);
   });
 
   test('characters after the 72nd byte count', async () => {
     const email = 'long@school.example';
     const password = 'éàü'.repeat(20);
-    await auth.call('POST', '/api/auth/register', { body: { email, password: `${password}A`, displayName: 'Long' } });
+    await auth.call('POST', '/api/auth/register', {
+      body: { email, password: `${password}A`, displayName: 'Long' },
+    });
     const wrong = await auth.call('POST', '/api/auth/login', { body: { email, password: `${password}B` } });
     expect(wrong.body.code).toBe('invalid-credentials');
     const right = await auth.call('POST', '/api/auth/login', { body: { email, password: `${password}A` } });
@@ -179,10 +211,16 @@ describe('administrators', () => {
     const admin = await auth.signIn({ role: 'admin' });
     const learner = await auth.signIn({ userId: id });
     expect((await auth.call('GET', '/api/auth/users', { as: learner })).body.code).toBe('forbidden');
-    const changed = await auth.call('PATCH', `/api/auth/users/${id}`, { as: admin, body: { role: 'teacher' } });
+    const changed = await auth.call('PATCH', `/api/auth/users/${id}`, {
+      as: admin,
+      body: { role: 'teacher' },
+    });
     expect(changed.body.user.role).toBe('teacher');
     expect((await auth.call('GET', '/api/auth/me', { as: learner })).body.code).toBe('token-expired');
-    expect((await auth.published('user.role-changed')).at(-1)?.data).toMatchObject({ from: 'learner', to: 'teacher' });
+    expect((await auth.published('user.role-changed')).at(-1)?.data).toMatchObject({
+      from: 'learner',
+      to: 'teacher',
+    });
   });
 
   test('search literally: a percent sign is not a wildcard', async () => {

@@ -25,7 +25,11 @@ export async function verifyEmail(context: AuthContext, token: string): Promise<
 }
 
 /** Mails a new token if there is an unverified account; says nothing about whether there is. */
-export async function resendVerification(context: AuthContext, tools: AuthTools, email: string): Promise<void> {
+export async function resendVerification(
+  context: AuthContext,
+  tools: AuthTools,
+  email: string,
+): Promise<void> {
   await context.transaction(async (tx) => {
     const user = await findUserByEmail(tx.db, email);
     if (user && !user.email_verified_at) await mailVerification(tx.db, user, tools.settings.publicUrl);

@@ -69,7 +69,10 @@ export async function endSessions(
   return rows.map((row) => row.id);
 }
 
-export const sessionsRevokedSince = (db: Kysely<AuthTables>, since: Date): Promise<Pick<SessionRow, 'id'>[]> =>
+export const sessionsRevokedSince = (
+  db: Kysely<AuthTables>,
+  since: Date,
+): Promise<Pick<SessionRow, 'id'>[]> =>
   db.selectFrom('sessions').select('id').where('revoked_at', '>', since).execute();
 
 /** Sessions that ended or ran out long ago, with their tokens. */

@@ -32,7 +32,13 @@ export interface AuthTables extends MailTables {
   users: UsersTable;
   sessions: SessionsTable;
   refresh_tokens: { digest: string; session_id: string; used_at: Date | null; created_at: Generated<Date> };
-  one_time_tokens: { digest: string; user_id: string; purpose: OneTimePurpose; expires_at: Date; used_at: Date | null };
+  one_time_tokens: {
+    digest: string;
+    user_id: string;
+    purpose: OneTimePurpose;
+    expires_at: Date;
+    used_at: Date | null;
+  };
   signing_keys: {
     kid: string;
     private_jwk: unknown;

@@ -1,7 +1,11 @@
 import type { Kysely } from 'kysely';
 import type { AuthTables, OneTimePurpose } from './tables.ts';
 
-export async function insertRefreshToken(db: Kysely<AuthTables>, digest: string, sessionId: string): Promise<void> {
+export async function insertRefreshToken(
+  db: Kysely<AuthTables>,
+  digest: string,
+  sessionId: string,
+): Promise<void> {
   await db.insertInto('refresh_tokens').values({ digest, session_id: sessionId, used_at: null }).execute();
 }
 

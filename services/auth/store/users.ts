@@ -7,7 +7,14 @@ export type UserRow = Selectable<UsersTable>;
 /** Undefined when the address is taken. */
 export async function insertUser(
   db: Kysely<AuthTables>,
-  user: { id: string; email: string; displayName: string; passwordHash: string; role: Role; verified: boolean },
+  user: {
+    id: string;
+    email: string;
+    displayName: string;
+    passwordHash: string;
+    role: Role;
+    verified: boolean;
+  },
 ): Promise<UserRow | undefined> {
   return db
     .insertInto('users')
@@ -39,13 +46,20 @@ export const lockUser = (db: Kysely<AuthTables>, id: string): Promise<UserRow | 
 export async function updateUser(
   db: Kysely<AuthTables>,
   id: string,
-  change: Partial<Pick<UserRow, 'password_hash' | 'email_verified_at' | 'role' | 'role_changed_at' | 'disabled_at'>>,
+  change: Partial<
+    Pick<UserRow, 'password_hash' | 'email_verified_at' | 'role' | 'role_changed_at' | 'disabled_at'>
+  >,
 ): Promise<UserRow> {
   return db.updateTable('users').set(change).where('id', '=', id).returningAll().executeTakeFirstOrThrow();
 }
 
 /** Takes a display name that is newer than the one we have; an older event changes nothing. */
-export async function renameUser(db: Kysely<AuthTables>, id: string, displayName: string, at: Date): Promise<void> {
+export async function renameUser(
+  db: Kysely<AuthTables>,
+  id: string,
+  displayName: string,
+  at: Date,
+): Promise<void> {
   await db
     .updateTable('users')
     .set({ display_name: displayName, display_name_at: at })
@@ -64,7 +78,9 @@ export async function searchUsers(
   if (search.beforeId) query = query.where('id', '<', search.beforeId);
   if (search.q) {
     const pattern = `%${search.q.replace(/[\\%_]/g, '\\$&')}%`;
-    query = query.where((row) => row.or([row('email', 'ilike', pattern), row('display_name', 'ilike', pattern)]));
+    query = query.where((row) =>
+      row.or([row('email', 'ilike', pattern), row('display_name', 'ilike', pattern)]),
+    );
   }
   return query.execute();
 }
@@ -80,5 +96,8 @@ export async function countAdmins(db: Kysely<AuthTables>): Promise<number> {
 }
 
 /** Users whose role changed since `since`: tokens with the old one may still be about. */
-export const roleChangesSince = (db: Kysely<AuthTables>, since: Date): Promise<Pick<UserRow, 'id' | 'role'>[]> =>
+export const roleChangesSince = (
+  db: Kysely<AuthTables>,
+  since: Date,
+): Promise<Pick<UserRow, 'id' | 'role'>[]> =>
   db.selectFrom('users').select(['id', 'role']).where('role_changed_at', '>', since).execute();
