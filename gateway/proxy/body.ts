@@ -77,8 +77,9 @@ export function streamBody(
     };
     const onData = (chunk: Buffer): void => {
       size += chunk.byteLength;
-      if (size > limit) return finish(tooLarge(limit));
-      if (!upstream.write(chunk)) {
+      if (size > limit) {
+        finish(tooLarge(limit));
+      } else if (!upstream.write(chunk)) {
         waitingSince = performance.now();
         request.pause();
       }

@@ -68,7 +68,10 @@ function handshake(
       clearTimeout(timer);
       gone.removeEventListener('abort', onGone);
       socket.off('data', onData).off('error', onError).off('close', onClose);
-      if (dialled) return resolve(dialled);
+      if (dialled) {
+        resolve(dialled);
+        return;
+      }
       socket.on('error', () => {}).destroy();
       reject(error);
     };
@@ -85,7 +88,10 @@ function handshake(
       socket.pause();
       const [statusLine = '', ...lines] = head.subarray(0, end).toString('latin1').split('\r\n');
       const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(statusLine)?.[1]);
-      if (!status) return finish(new Error('not an HTTP reply'));
+      if (!status) {
+        finish(new Error('not an HTTP reply'));
+        return;
+      }
       const kept = lines.filter((line) => ANSWER.has(line.slice(0, line.indexOf(':')).toLowerCase()));
       finish(undefined, { socket, status, lines: kept, rest: head.subarray(end + 4) });
     };

@@ -37,7 +37,10 @@ export function relayReply(
       clearInterval(watch);
       reply.off('data', onData).off('end', onEnd);
       response.off('drain', onDrain).off('close', onClientClose);
-      if (!error) return resolve();
+      if (!error) {
+        resolve();
+        return;
+      }
       reply.destroy();
       response.destroy();
       reject(error);
@@ -46,8 +49,8 @@ export function relayReply(
       exchange.bytesSent += chunk.byteLength;
       lastAt = performance.now();
       // The last piece goes out with the end: one packet instead of two for most replies.
-      if (exchange.bytesSent === length && !unread) return endWith(chunk);
-      if (!response.write(chunk)) {
+      if (exchange.bytesSent === length && !unread) endWith(chunk);
+      else if (!response.write(chunk)) {
         waitingSince = lastAt;
         reply.pause();
       }
@@ -69,12 +72,14 @@ export function relayReply(
     };
     const onEnd = (): void => {
       // `end` also comes before `aborted` on some paths; only a complete message may end ours cleanly.
-      if (!reply.complete) return finish(new Error('the reply broke off'));
-      if (unread) {
+      if (!reply.complete) {
+        finish(new Error('the reply broke off'));
+      } else if (unread) {
         exchange.endAfterLingering();
-        return finish();
+        finish();
+      } else {
+        endWith();
       }
-      endWith();
     };
     const onClientClose = (): void => finish(new ClientGone());
     const watch = setInterval(
