@@ -29,6 +29,8 @@ import { createSocketDoor, rawProblem, SOCKET_PATH, webSocketOnly } from './sock
 export interface GatewayOptions {
   config: GatewayConfig;
   ephemeral: EphemeralStore;
+  /** Of this process alone: where limits are counted while the shared store is away. */
+  localStore: EphemeralStore;
   tokens: TokenVerifier;
   log: Log;
   metrics: Metrics;
@@ -45,7 +47,7 @@ export interface RunningGateway {
 
 /** The one door of the platform: every request goes through the steps of `answer`, every socket through `sockets.ts`. */
 export async function createGateway(options: GatewayOptions): Promise<RunningGateway> {
-  const { config, ephemeral, tokens, log } = options;
+  const { config, ephemeral, localStore, tokens, log } = options;
   const { timings } = config;
   const metrics = gatewayMetrics(options.metrics);
   const pools = Object.fromEntries(
@@ -55,6 +57,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   const clientOrigin = createClientOrigin(config.trustedProxies);
   const limiter = createRateLimiter({
     store: ephemeral,
+    local: localStore,
     scale: config.limitScale,
     storeMs: timings.storeMs,
     metrics,
@@ -159,7 +162,6 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
       openApi.stop();
       await Promise.all([sockets.stop(graceMs), server.stop(graceMs)]);
       proxy.close();
-      await limiter.stop();
       await internal.stop(graceMs);
       log.info({}, 'gateway has stopped');
     },

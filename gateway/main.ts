@@ -13,10 +13,11 @@ logStrayErrors(log);
 try {
   const config = parseGatewayConfig(process.env);
   const platform = await openClusterGateway(process.env, log);
-  const { ephemeral, tokens } = platform;
+  const { ephemeral, localStore, tokens } = platform;
   const gateway = await createGateway({
     config,
     ephemeral,
+    localStore,
     tokens,
     log,
     metrics: createMetrics('gateway'),

@@ -71,6 +71,7 @@ export async function startGateway(
   const gateway = await createGateway({
     config: { ...config, timings: { ...config.timings, ...options.timings } },
     ephemeral: options.ephemeral ?? openMemoryStore(),
+    localStore: openMemoryStore(),
     tokens: fakeTokens,
     log: options.log ?? silentLog,
     metrics: createMetrics('gateway'),

@@ -1,4 +1,3 @@
-import { openMemoryStore } from '../../shared/adapters/ephemeral-store/memory.ts';
 import { Problem } from '../../shared/errors.ts';
 import type { Log } from '../../shared/observability/log.ts';
 import type { EphemeralStore, TokenDecision } from '../../shared/ports/ephemeral-store.ts';
@@ -13,7 +12,6 @@ const STORE_PAUSE_MS = 1_000;
 export interface RateLimiter {
   /** Takes one token and sets the RateLimit headers. Throws `rate-limited` when the bucket is empty. */
   take(exchange: Exchange, rateClass: RateClass): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /**
@@ -22,13 +20,13 @@ export interface RateLimiter {
  */
 export function createRateLimiter(options: {
   store: EphemeralStore;
+  local: EphemeralStore;
   scale: number;
   /** Milliseconds the store may take. */
   storeMs: number;
   metrics: GatewayMetrics;
   log: Log;
 }): RateLimiter {
-  const local = openMemoryStore();
   let pausedUntil = 0;
 
   async function decide(
@@ -43,7 +41,7 @@ export function createRateLimiter(options: {
         options.log.warn({ reason: String(error) }, 'limits are counted per process: the shared store fails');
       }
     }
-    return [await local.takeTokens(key, bucket), 'local'];
+    return [await options.local.takeTokens(key, bucket), 'local'];
   }
 
   return {
@@ -72,7 +70,6 @@ export function createRateLimiter(options: {
         });
       }
     },
-    stop: () => local.close(),
   };
 }
 

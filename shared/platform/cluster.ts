@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { openPostgres } from '../adapters/database/postgres.ts';
+import { openMemoryStore } from '../adapters/ephemeral-store/memory.ts';
 import { openRedis } from '../adapters/ephemeral-store/redis.ts';
 import { openRabbitmq } from '../adapters/event-bus/rabbitmq.ts';
 import { openSmtp } from '../adapters/mail/smtp.ts';
@@ -91,15 +92,22 @@ export async function openClusterService<S extends KernelTables>(
 export async function openClusterGateway(
   env: Environment,
   log: Log,
-): Promise<{ ephemeral: EphemeralStore; tokens: TokenVerifier; close(): Promise<void> }> {
+): Promise<{
+  ephemeral: EphemeralStore;
+  localStore: EphemeralStore;
+  tokens: TokenVerifier;
+  close(): Promise<void>;
+}> {
   const config = parseEnvironment(
     z.object({ REDIS_URL: z.string().regex(/^rediss?:\/\//), AUTH_URL: z.url() }),
     env,
   );
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
+  const localStore = openMemoryStore();
   return {
     ephemeral,
+    localStore,
     tokens: tokenVerifier(config.AUTH_URL, ephemeral),
-    close: () => ephemeral.close(),
+    close: async () => void (await Promise.all([ephemeral.close(), localStore.close()])),
   };
 }
