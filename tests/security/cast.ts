@@ -35,9 +35,12 @@ export interface Scene {
 
 /**
  * Starts a platform and signs everybody up. A token that has expired takes a platform whose tokens live for a
- * second, so the platform starts twice on the same data, and so with the same signing keys.
+ * second, so the platform starts twice on the same data, and so with the same signing keys. `betweenStarts` runs while
+ * nobody has the data open.
  */
-export async function assembleCast(): Promise<Cast> {
+export async function assembleCast(
+  betweenStarts: (platform: TestPlatform) => Promise<void> = async () => {},
+): Promise<Cast> {
   const admin = { email: 'head@school.example', password: 'a phrase for the head', role: 'admin' as const };
   const env: Record<string, string> = {
     LYCEUM_DEMO: 'off',
@@ -49,6 +52,7 @@ export async function assembleCast(): Promise<Cast> {
   platform.accounts.push(admin);
   const { token: expiredToken } = await newPerson(platform, 'Long Gone');
   await platform.stop();
+  await betweenStarts(platform);
   env.LYCEUM_ACCESS_TOKEN_SECONDS = '600';
   await platform.restart();
 

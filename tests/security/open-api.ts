@@ -12,6 +12,8 @@ export interface Operation {
   choices: Record<string, string>;
   /** Parameters to send: those that are required, and the name without which an upload is nothing. */
   query: string[];
+  /** Gives pages with a cursor. */
+  isList: boolean;
   /** The example of the JSON body, with placeholders such as `{courseId}`. */
   sampleBody: unknown;
   takesJson: boolean;
@@ -65,6 +67,7 @@ export function operationsOf(document: OpenApi): Operation[] {
             (parameter) => parameter.in === 'query' && (parameter.required || parameter.name === 'name'),
           )
           .map(({ name }) => name),
+        isList: parameters.some((parameter) => parameter.in === 'query' && parameter.name === 'cursor'),
         sampleBody: json ? resolve(json.schema).examples?.[0] : undefined,
         takesJson: json !== undefined,
         rawType: rawTypes.find((type) => type === 'image/png') ?? rawTypes[0],
