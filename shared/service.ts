@@ -117,7 +117,7 @@ export async function startService<S extends KernelTables>(
     routes,
     nudge: relay.nudge,
   });
-  addOperatorRoutes(app, service, deps, describeRoutes(service.name, service.basePath, routes));
+  addOperatorRoutes(app, service, deps, () => describeRoutes(service.name, service.basePath, routes));
   service.extendHttp?.(app);
   await service.start?.(relay.nudge);
 
@@ -156,7 +156,7 @@ function addOperatorRoutes<S extends KernelTables>(
   app: Hono,
   service: Service<S>,
   deps: ServiceDeps<S>,
-  document: unknown,
+  describe: () => unknown,
 ): void {
   app.get('/healthz', (c) => c.json({ status: 'ok', service: service.name }));
   app.get('/readyz', async (c) => {
@@ -166,7 +166,12 @@ function addOperatorRoutes<S extends KernelTables>(
   app.get('/metrics', async (c) =>
     c.body(await deps.metrics.registry.metrics(), 200, { 'content-type': deps.metrics.registry.contentType }),
   );
-  app.get('/openapi.json', (c) => c.json(document));
+  // Made at the first request: it would be a good part of the start.
+  let document: unknown;
+  app.get('/openapi.json', (c) => {
+    document ??= describe();
+    return c.json(document);
+  });
 }
 
 export interface ReadinessState {

@@ -42,6 +42,8 @@ const BATCH = 100;
 /** A relay that dies loses its claim after this long, and another publishes the rows again. */
 const CLAIM_SECONDS = 20;
 const POLL_MS = 1_000;
+/** How often what waits is counted, for the metric. */
+const COUNT_MS = 10_000;
 
 export interface OutboxRelay {
   /** Looks at once instead of at the next poll; called after every commit. */
@@ -64,6 +66,15 @@ export function startOutboxRelay(options: {
   let stopped = false;
   let wake: () => void = () => {};
   let nudged = false;
+  let countedAt = 0;
+
+  async function countPending(): Promise<void> {
+    if (performance.now() - countedAt < COUNT_MS && countedAt > 0) return;
+    countedAt = performance.now();
+    const { rows } = await sql<{ pending: string | number }>`
+      select count(*) as pending from outbox where published_at is null`.execute(db);
+    metrics.outboxPending.set(Number(rows[0]!.pending));
+  }
 
   async function claim(): Promise<{ id: string; envelope: EventEnvelope }[]> {
     const { rows } = await sql<{ id: string; envelope: EventEnvelope }>`
@@ -108,6 +119,7 @@ export function startOutboxRelay(options: {
       let moved = 0;
       try {
         moved = await publishBatch();
+        await countPending();
       } catch (error) {
         if (!stopped) log.warn({ reason: String(error) }, 'outbox relay could not work; will try again');
       }

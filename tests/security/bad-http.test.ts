@@ -46,8 +46,9 @@ afterAll(async () => {
   await cast?.platform.dispose();
 }, 60_000);
 
-/** Somebody who may make the call; the body or the id has to be the reason for a refusal. */
-const callerOf = ({ expect: row }: Operation): Player => PLAYERS.find((player) => row?.[player] === 'ok')!;
+/** Somebody who may make the call, so that the body or the id is the reason for a refusal. */
+const callerOf = ({ expect: row }: Operation): Player =>
+  PLAYERS.find((player) => row?.[player] === 'ok') ?? 'administrator';
 
 function call(
   { method, path, choices }: Operation,
@@ -107,7 +108,7 @@ const BODIES: Record<string, string | Uint8Array> = {
   'an array': '[]',
   'an array of objects': '[{}]',
   'deep arrays': '['.repeat(LEVELS) + ']'.repeat(LEVELS),
-  'deep objects': '{"a":'.repeat(LEVELS / 2) + '1' + '}'.repeat(LEVELS / 2),
+  'deep objects': `${'{"a":'.repeat(LEVELS / 2)}1${'}'.repeat(LEVELS / 2)}`,
   'an object of nothing we know': JSON.stringify({ [crypto.randomUUID()]: 1 }),
   'a prototype': '{"__proto__": {"role": "admin"}, "constructor": {"prototype": {"role": "admin"}}}',
   'bytes that are no UTF-8': bytes('{"a": "', [0xff, 0xfe, 0xc3, 0x28], '"}'),
@@ -146,7 +147,9 @@ describe('bodies', () => {
         const sample = fill(operation.sampleBody, values) as Record<string, unknown>;
         const wrong: [string, string, unknown][] = [['an unknown field', '', { ...sample, isAdmin: true }]];
         for (const field of Object.keys(sample)) {
-          for (const value of [{}, { $gt: '' }, [[[]]], 1e308, '\ud800', `a\0b`]) {
+          for (const value of [{ $gt: '' }, [[[]]], 1e308, '\ud800', 'a\0b']) {
+            // What is typed as a password is compared, whatever it is.
+            if (typeof value === 'string' && /password/i.test(field)) continue;
             wrong.push([`${field} ${JSON.stringify(value)}`, field, { ...sample, [field]: value }]);
           }
         }

@@ -40,7 +40,7 @@ export function faultsOf({ status, headers, text }: Reply, ...codes: ProblemCode
     return [`${status} ${headers.get('content-type')}: ${text.slice(0, 200)}`];
   const body = JSON.parse(text) as Record<string, unknown>;
   const code = body.code as ProblemCode;
-  check(codes.includes(code), `${status} ${code} (${text.slice(0, 300)}) instead of ${codes.join(' or ')}`);
+  check(codes.includes(code), `${status} ${code} (${body.detail}) instead of ${codes.join(' or ')}`);
   check(PROBLEMS[code]?.[0] === status && body.status === status, `${code} with the status ${status}`);
   check(body.type === `urn:lyceum:problem:${code}` && typeof body.title === 'string', `type ${body.type}`);
   check(typeof body.detail === 'string', 'no detail');
