@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { VERSION } from '../shared/platform/version.ts';
 
 /** A file of our own that never changes while we run. */
 export interface Asset {
@@ -15,8 +16,8 @@ export interface Asset {
 }
 
 const WEB = join(dirname(dirname(fileURLToPath(import.meta.url))), 'web');
-const swaggerUi = (): string =>
-  dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+const packageFolder = (name: string): string =>
+  dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
 
 const TYPES: Record<string, string> = {
   html: 'text/html; charset=utf-8',
@@ -42,16 +43,29 @@ const FILES = (swagger: string): Record<string, string> => ({
   '/docs/swagger-ui-bundle.js': join(swagger, 'swagger-ui-bundle.js'),
 });
 
+/** For who measures the pages: only where a collector is configured. */
+const FARO_FILES = (faro: string): Record<string, string> => ({
+  '/telemetry/faro-web-sdk.js': join(faro, 'dist', 'bundle', 'faro-web-sdk.iife.js'),
+  '/telemetry/telemetry.js': join(WEB, 'telemetry.js'),
+});
+/** Not the pages that mails lead to: their address holds a secret, and Faro reports addresses. */
+const MEASURED_PAGES = new Set(['/', '/docs', '/docs/']);
+
 /** Marks what only stands on the landing page when development mail is on. */
 const DEV_MAIL = /<!-- dev-mail -->[\s\S]*?<!-- \/dev-mail -->\n?/g;
 
 /** Reads the pages into memory, by path. Rejects when a file is missing: better at the start than at the first visit. */
-export async function loadAssets(options: { devMail: boolean }): Promise<ReadonlyMap<string, Asset>> {
+export async function loadAssets(options: {
+  devMail: boolean;
+  faroUrl: string | undefined;
+}): Promise<ReadonlyMap<string, Asset>> {
+  const files = {
+    ...FILES(packageFolder('swagger-ui-dist')),
+    ...(options.faroUrl ? FARO_FILES(packageFolder('@grafana/faro-web-sdk')) : {}),
+  };
   const entries = await Promise.all(
-    Object.entries(FILES(swaggerUi())).map(async ([path, file]): Promise<[string, Asset]> => {
-      let plain: Uint8Array = await readFile(file);
-      if (path === '/' && !options.devMail)
-        plain = Buffer.from(Buffer.from(plain).toString('utf8').replace(DEV_MAIL, ''));
+    Object.entries(files).map(async ([path, file]): Promise<[string, Asset]> => {
+      const plain = prepare(path, await readFile(file), options);
       return [
         path,
         {
@@ -65,3 +79,23 @@ export async function loadAssets(options: { devMail: boolean }): Promise<Readonl
   );
   return new Map(entries);
 }
+
+/** A page as this installation shows it. */
+function prepare(
+  path: string,
+  file: Uint8Array,
+  options: { devMail: boolean; faroUrl: string | undefined },
+): Uint8Array {
+  if (!MEASURED_PAGES.has(path)) return file;
+  let page = Buffer.from(file).toString('utf8');
+  if (!options.devMail) page = page.replace(DEV_MAIL, '');
+  if (options.faroUrl) page = page.replace('</head>', `${faroTags(options.faroUrl)}</head>`);
+  return Buffer.from(page);
+}
+
+/** The address is configuration that was parsed as a URL, so it has no quotes in it. */
+const faroTags = (url: string): string =>
+  `<meta name="faro" content="${new URL(url).href}" data-version="${VERSION}">
+  <script src="/telemetry/faro-web-sdk.js" defer></script>
+  <script src="/telemetry/telemetry.js" defer></script>
+`;

@@ -54,6 +54,8 @@ export interface GatewayConfig {
   limitScale: number;
   /** Base URL of the mail catcher, in development. */
   devMail: string | undefined;
+  /** Grafana Faro's collector: our pages send it their errors and web vitals. Absent: they load nothing for it. */
+  faroUrl: string | undefined;
   corsOrigins: string[];
   /** CIDRs of proxies whose X-Forwarded-For counts. */
   trustedProxies: string[];
@@ -84,6 +86,7 @@ const GatewayEnvironment = CommonEnvironment.extend({
   INTERNAL_HOST: z.string().default('127.0.0.1'),
   INTERNAL_PORT: port.default(8081),
   LYCEUM_DEV_MAIL: httpUrl.optional(),
+  FARO_URL: httpUrl.optional(),
   CORS_ORIGINS: origins.default([]),
   TRUSTED_PROXIES: list.pipe(z.array(cidr)).default([]),
   ...(Object.fromEntries(SERVICES.map((name) => [upstreamName(name), httpUrls])) as Record<
@@ -107,6 +110,7 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
     publicUrl: (parsed.PUBLIC_URL ?? `http://localhost:${parsed.PORT}`).replace(/\/+$/, ''),
     limitScale: parsed.LYCEUM_LIMIT_SCALE,
     devMail: parsed.LYCEUM_DEV_MAIL,
+    faroUrl: parsed.FARO_URL,
     corsOrigins: parsed.CORS_ORIGINS,
     trustedProxies: parsed.TRUSTED_PROXIES,
     timings: DEFAULT_TIMINGS,

@@ -5,7 +5,7 @@ import type { GatewayConfig } from './config.ts';
 import type { Exchange } from './exchange.ts';
 import type { Readiness } from './internal.ts';
 import type { OpenApiSource } from './openapi.ts';
-import { PAGE_POLICY } from './policy/security-headers.ts';
+import { pagePolicy } from './policy/security-headers.ts';
 import type { HttpProxy } from './proxy/http.ts';
 import { UpstreamPool } from './proxy/upstreams.ts';
 
@@ -21,7 +21,8 @@ export async function createPages(options: {
   draining: () => boolean;
 }): Promise<Pages> {
   const { config, openApi, proxy, readiness, draining } = options;
-  const assets = await loadAssets({ devMail: config.devMail !== undefined });
+  const assets = await loadAssets({ devMail: config.devMail !== undefined, faroUrl: config.faroUrl });
+  const policy = pagePolicy(config.faroUrl);
   const mail = config.devMail
     ? new UpstreamPool('dev-mail', [config.devMail], config.timings.downMs)
     : undefined;
@@ -43,6 +44,7 @@ export async function createPages(options: {
         exchange,
         { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: undefined },
         'no-cache',
+        policy,
       );
     },
   };
@@ -57,7 +59,7 @@ export async function createPages(options: {
       throw new Problem('method-not-allowed', undefined, { headers: { allow: 'GET, HEAD' } });
     }
     if (isMail) await proxy.forward(exchange, { body: 'json', bodyLimit: 0 }, mail);
-    else if (asset) sendCached(exchange, asset, 'public, max-age=300');
+    else if (asset) sendCached(exchange, asset, 'public, max-age=300', policy);
     else await dynamic[path]!(exchange);
     return true;
   };
@@ -72,9 +74,9 @@ function json(exchange: Exchange, status: number, body: object): void {
 }
 
 /** A reply with an entity tag that answers If-None-Match (RFC 9110, 13.1.2), compressed for who understands it. */
-function sendCached(exchange: Exchange, asset: Asset, cacheControl: string): void {
+function sendCached(exchange: Exchange, asset: Asset, cacheControl: string, policy: string): void {
   const { headers } = exchange.request;
-  exchange.headers.set('content-security-policy', PAGE_POLICY);
+  exchange.headers.set('content-security-policy', policy);
   exchange.headers.set('vary', [exchange.headers.get('vary'), 'Accept-Encoding'].filter(Boolean).join(', '));
   const common = { etag: asset.etag, 'cache-control': cacheControl };
   if (headers['if-none-match'] && matchesEtag(headers['if-none-match'], asset.etag, true))

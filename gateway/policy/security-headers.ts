@@ -3,8 +3,9 @@ import type { Exchange } from '../exchange.ts';
 /** For replies of the API: nothing in them is ever a page. */
 const API_POLICY = "default-src 'none'; frame-ancestors 'none'";
 /** For our own pages: their own scripts and styles, nothing inline, nobody's frame. */
-export const PAGE_POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
+export const pagePolicy = (faroUrl: string | undefined): string =>
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
+  `connect-src 'self'${faroUrl ? ` ${new URL(faroUrl).origin}` : ''}; ` +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const ALWAYS: [string, string][] = [

@@ -12,8 +12,20 @@ if (!CHROMIUM && process.env.CI === 'true') throw new Error('CI needs Chromium')
 describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', () => {
   let platform: TestPlatform;
   let browser: Browser;
+  let collector: Bun.Server<undefined>;
+  const collected: string[] = [];
   beforeAll(async () => {
-    platform = await startEmbedded();
+    collector = Bun.serve({
+      port: 0,
+      async fetch(request) {
+        collected.push(await request.text());
+        return new Response(null, {
+          status: 202,
+          headers: { 'access-control-allow-origin': '*', 'access-control-allow-headers': '*' },
+        });
+      },
+    });
+    platform = await startEmbedded({ env: { FARO_URL: `http://127.0.0.1:${collector.port}/collect` } });
     browser = await chromium.launch({
       executablePath: CHROMIUM!,
       args: [
@@ -30,6 +42,7 @@ describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', 
   afterAll(async () => {
     await browser?.close();
     await platform?.dispose();
+    await collector?.stop(true);
   }, 60_000);
 
   /** A page that reports everything it was refused or failed to load. */
@@ -40,7 +53,8 @@ describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', 
     page.on('console', (message) => message.type() === 'error' && troubles.push(message.text()));
     page.on('requestfailed', (request) => troubles.push(`${request.url()} ${request.failure()?.errorText}`));
     page.on('request', (request) => {
-      if (!request.url().startsWith(platform.url) && !request.url().startsWith('data:'))
+      const known = [platform.url, `http://127.0.0.1:${collector.port}/`, 'data:'];
+      if (!known.some((start) => request.url().startsWith(start)))
         troubles.push(`asks elsewhere: ${request.url()}`);
     });
     await page.goto(platform.url + path);
@@ -84,6 +98,17 @@ describe.skipIf(!CHROMIUM)('in a browser (skipped where there is no Chromium)', 
     await page.getByRole('button').click();
     await page.getByText('confirmed').waitFor({ timeout: 10_000 });
     expect(troubles).toEqual([]);
+    await page.close();
+  });
+
+  test('errors and web vitals of the pages reach the Faro collector', async () => {
+    const page = await browser.newPage();
+    await page.goto(`${platform.url}/`);
+    await page.evaluate(() => setTimeout(() => Promise.reject(new Error('a defect of the page'))));
+    for (let tries = 0; !collected.join().includes('a defect of the page') && tries < 100; tries++)
+      await Bun.sleep(100);
+    expect(collected.join()).toContain('a defect of the page');
+    expect(collected.join()).toContain('lyceum-web');
     await page.close();
   });
 

@@ -74,7 +74,10 @@ export async function stored(people: Person[], more: string[] = []): Promise<Rec
   ];
   const seen: Record<string, unknown> = {};
   for (const person of people) {
-    for (const list of lists) seen[`${person.email} ${list}`] = (await person.api.get(list)).body;
+    for (const list of lists) {
+      const { status, body } = await person.api.get(list);
+      seen[`${person.email} ${list}`] = status === 200 ? body : status;
+    }
   }
   return seen;
 }
