@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { installPackages, missing } from './servers/native/debian.ts';
 import { up } from './servers/servers.ts';
 
 /**
@@ -38,6 +39,8 @@ async function main(): Promise<void> {
   console.log('Bringing up the real servers (the first time installs them)');
   await up({ dir: serversDir, log: (line) => console.log(`  ${line}`) });
 
+  await installBrowser();
+
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const group of groups) {
     const started = performance.now();
@@ -52,6 +55,15 @@ async function main(): Promise<void> {
   }
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
+}
+
+/** Debian's Chromium for the tests in a browser, which skip themselves where it can't be had (but not in CI). */
+async function installBrowser(): Promise<void> {
+  const lacking = await missing(['chromium']);
+  if (lacking.length === 0) return;
+  await installPackages(lacking, (line) => console.log(`  ${line}`)).catch((error) =>
+    console.log(`  ${error.message}`),
+  );
 }
 
 /** Runs the group's files one after the other; a runner that dies counts as a failure. */

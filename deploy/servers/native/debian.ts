@@ -9,7 +9,10 @@ const PACKAGES = {
   redis: 'redis-server',
   rabbitmq: 'rabbitmq-server',
   go: 'golang-go',
+  chromium: 'chromium',
 };
+/** Servers, and what building and testing needs beside them. */
+export type DebianProgram = keyof typeof PACKAGES;
 
 /** The folder of PostgreSQL's own programs: the newest of Debian's versions, else wherever `initdb` is. */
 export async function postgresPrograms(): Promise<string | undefined> {
@@ -35,12 +38,13 @@ export async function rabbitmqProgram(): Promise<string | undefined> {
 }
 
 /** Those of the wanted programs that this machine lacks. */
-export async function missing(wanted: readonly (DebianServer | 'go')[]): Promise<(DebianServer | 'go')[]> {
-  const present: Record<DebianServer | 'go', () => Promise<boolean>> = {
+export async function missing(wanted: readonly DebianProgram[]): Promise<DebianProgram[]> {
+  const present: Record<DebianProgram, () => Promise<boolean>> = {
     postgres: async () => (await postgresPrograms()) !== undefined,
     redis: () => has('redis-server'),
     rabbitmq: async () => (await rabbitmqProgram()) !== undefined,
     go: () => has('go'),
+    chromium: () => has('chromium'),
   };
   const found = await Promise.all(wanted.map((name) => present[name]()));
   return wanted.filter((_, index) => !found[index]);
@@ -51,7 +55,7 @@ export async function missing(wanted: readonly (DebianServer | 'go')[]): Promise
  * Rejects, naming the packages, where that cannot be done.
  */
 export async function installPackages(
-  names: readonly (DebianServer | 'go')[],
+  names: readonly DebianProgram[],
   log: (line: string) => void,
 ): Promise<void> {
   const packages = names.map((name) => PACKAGES[name]);
