@@ -21,6 +21,7 @@ import { down, type Servers, status, up } from './servers/servers.ts';
 
 const Environment = CommonEnvironment.extend({
   PORT: z.coerce.number().int().min(1).max(65_535).default(8080),
+  INTERNAL_PORT: z.coerce.number().int().min(1).max(65_535).default(8081),
   HOST: z.string().default('127.0.0.1'),
   DATA_DIR: z.string().default('.data'),
   LYCEUM_DEMO: z.enum(['on', 'off']).default('on'),
@@ -37,7 +38,7 @@ async function main(): Promise<void> {
   const serversDir = resolve(process.env.LYCEUM_SERVERS_DIR ?? join(dataDir, 'servers'));
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const publicUrl = (env.PUBLIC_URL ?? `http://localhost:${env.PORT}`).replace(/\/$/, '');
-  const demo = env.LYCEUM_DEMO === 'on' ? await demoAccounts(dir) : undefined;
+  const demo = env.LYCEUM_DEMO === 'on' ? await demoAccounts(dataDir) : undefined;
   const admin = firstAdminOf(env) ?? demo?.find((account) => account.role === 'admin');
 
   const wereRunning = await serversRunning(serversDir);
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
     publicUrl,
     publicPort: env.PORT,
     host: env.HOST,
+    internalPort: env.INTERNAL_PORT,
     ports: await freePorts(count),
     passOn: {
       LOG_LEVEL: env.LOG_LEVEL,

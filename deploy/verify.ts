@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-/** `npm run verify`: types, lint, format, architecture. Stops at nothing, reports everything, fails if one failed. */
+/** `npm run verify`: types, lint, format, architecture, deployment files. Stops at nothing, reports everything, fails if one failed. */
 
 const ROOT = join(import.meta.dir, '..');
 const bin = (name: string): string => join(ROOT, 'node_modules', '.bin', name);
@@ -11,6 +11,7 @@ const CHECKS: [name: string, command: string, args: string[]][] = [
   ['lint and format', bin('biome'), ['check', '--error-on-warnings', '.']],
   ['architecture', process.execPath, ['test', './tests/architecture.test.ts']],
   ['lock file without addresses', process.execPath, ['deploy/check-lock.ts']],
+  ['deployment files', process.execPath, ['deploy/check-deployment.ts']],
 ];
 
 const failed = CHECKS.filter(([name, command, args]) => {

@@ -23,7 +23,7 @@ import { addSecurityHeaders } from './policy/security-headers.ts';
 import { ClientGone } from './proxy/body.ts';
 import { createHttpProxy } from './proxy/http.ts';
 import { UpstreamPool } from './proxy/upstreams.ts';
-import { type GatewayRoute, matchRoute, RATE_CLASSES, rateClassOf } from './routes.ts';
+import { type GatewayRoute, matchRoute, publicMethods, RATE_CLASSES, rateClassOf } from './routes.ts';
 import { createSocketDoor, rawProblem, SOCKET_PATH, webSocketOnly } from './sockets.ts';
 
 export interface GatewayOptions {
@@ -86,6 +86,10 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     if (applyCors(exchange, origins)) return;
     if (await pages(exchange)) return;
     if (exchange.path === SOCKET_PATH || exchange.path === '/socket.io') throw webSocketOnly();
+    const open = publicMethods(exchange.path);
+    if (open.length > 0 && !open.some((method) => method === exchange.method)) {
+      throw new Problem('method-not-allowed', undefined, { headers: { allow: open.join(', ') } });
+    }
     const route = matchRoute(exchange.method, exchange.path);
     if (!route) throw new Problem('not-found', 'There is no such route.');
     exchange.route = route.name;

@@ -189,6 +189,18 @@ export function matchRoute(method: string, path: string): GatewayRoute | undefin
   )?.route;
 }
 
+/**
+ * The methods of a path that has public lines, or none: such lines name all methods of their path, so that another
+ * method is refused as what it is, and not for want of a token.
+ */
+export const publicMethods = (path: string): Method[] => [
+  ...new Set(
+    compiled
+      .filter(({ route, pattern }) => route.token === 'none' && pattern.test(path))
+      .flatMap(({ route }) => route.methods ?? METHODS),
+  ),
+];
+
 /** Which limit a request counts against. */
 export const rateClassOf = (route: GatewayRoute, method: string): RateClass =>
   RATE_CLASSES[route.limit ?? (method === 'GET' || method === 'HEAD' ? 'read' : 'write')];

@@ -15,7 +15,9 @@ export interface Layout {
   publicUrl: string;
   publicPort: number;
   host: string;
-  /** One per service replica, then one internal port per gateway replica. */
+  /** Of the first gateway replica. */
+  internalPort: number;
+  /** One per service replica, then one internal port per further gateway replica. */
   ports: number[];
   /** What the operator set for all: limits, the first administrator, the log level. */
   passOn: Record<string, string>;
@@ -70,7 +72,7 @@ export function layOut(layout: Layout): Program[] {
       HOST: layout.host,
       // Replicas share the public port; each has an internal one of its own.
       PORT: String(layout.publicPort),
-      INTERNAL_PORT: String(free.shift()),
+      INTERNAL_PORT: String(replica === 1 ? layout.internalPort : free.shift()),
       LYCEUM_DEV_MAIL: servers.smtp.httpUrl,
     },
   }));

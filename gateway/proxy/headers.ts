@@ -57,6 +57,12 @@ export function replyHeaders(exchange: Exchange, reply: IncomingMessage): string
   const flat: string[] = [];
   const seen = new Set<string>();
   const hop = connectionNamed(reply.headers.connection);
+  // A limit of the service's own was met: our "42 remaining" would contradict it.
+  if (reply.statusCode === 429 && exchange.headers.has('ratelimit-remaining')) {
+    exchange.headers.set('ratelimit-remaining', '0');
+    if (reply.headers['retry-after'] !== undefined)
+      exchange.headers.set('ratelimit-reset', reply.headers['retry-after']);
+  }
   eachHeader(reply, (name, value) => {
     if (HOP_BY_HOP.has(name) || hop.has(name) || name.startsWith('access-control-')) return;
     if (name === 'server' || name === 'x-powered-by') return;

@@ -51,9 +51,15 @@ export async function createAuth(deps: ServiceDeps<AuthTables>): Promise<Service
       store: () => deps.ephemeral.ready(),
     },
     extendHttp(app) {
-      app.get('/.well-known/jwks.json', (c) =>
-        c.json(tools.keys.jwks(), 200, { 'cache-control': 'public, max-age=300' }),
-      );
+      app.get('/.well-known/jwks.json', (c) => {
+        const bytes = Buffer.from(JSON.stringify(tools.keys.jwks()));
+        return c.body(bytes, 200, {
+          'content-type': 'application/json',
+          // Or the reply to HEAD would say 0.
+          'content-length': String(bytes.byteLength),
+          'cache-control': 'public, max-age=300',
+        });
+      });
     },
     async start() {
       keys = await openSigningKeys(deps.db, deps.settings.accessTokenSeconds);

@@ -83,6 +83,8 @@ export async function openSigningKeys(
         .setIssuer(ISSUER)
         .setAudience(AUDIENCE)
         .setSubject(claims.userId)
+        // Two tokens of one second would be the same token otherwise, and a refresh must give a new one.
+        .setJti(newId())
         .setIssuedAt()
         .setExpirationTime(`${accessTokenSeconds}s`)
         .sign(key.privateKey);

@@ -33,9 +33,12 @@ export const stopPasswordWorkers = (): void => pool.stop();
 
 let common: Set<string> | undefined;
 
+/** One or two characters again and again are guessed first, up to a length that nobody repeats by hand. */
+const REPEATED_UP_TO = 20;
+
 /** True for passwords that lists of leaked ones have near the top (those of 10 characters and more, in lower case). */
 export function isCommonPassword(password: string): boolean {
   common ??= new Set(dictionary['passwords-common'].filter((known) => known.length >= 10));
   const lower = password.toLowerCase();
-  return common.has(lower) || new Set(lower).size < 3;
+  return common.has(lower) || (lower.length <= REPEATED_UP_TO && new Set(lower).size < 3);
 }

@@ -10,12 +10,17 @@ export const Email = z
   .pipe(z.email())
   .meta({ description: 'E-mail address' });
 
+/** As people count them, roughly: an emoji is one code point, but two of JavaScript's units. */
+const charactersIn = (text: string): number => [...text].length;
+
 /** Any characters; compared after Unicode NFKC (NIST SP 800-63B, 5.1.1.2). */
 export const Password = z
   .string()
   .refine((text) => text.isWellFormed(), 'must be well-formed Unicode')
   .transform((text) => text.normalize('NFKC'))
-  .pipe(z.string().min(10, 'must have at least 10 characters').max(128, 'must have at most 128 characters'));
+  .refine((text) => charactersIn(text) >= 10, 'must have at least 10 characters')
+  .refine((text) => charactersIn(text) <= 128, 'must have at most 128 characters')
+  .meta({ description: '10 to 128 characters, any, not among the commonly used' });
 
 /** What a person types at sign-in: only bounded, so that a wrong one is wrong, not invalid. */
 const TypedPassword = z.string().min(1).max(1024);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Hono } from 'hono';
 import type { Kysely } from 'kysely';
+import { z } from 'zod';
 import { enforce } from '../auth/access.ts';
 import type { TokenVerifier } from '../auth/tokens.ts';
 import type { ServiceName } from '../contracts/common.ts';
@@ -13,7 +14,7 @@ import type { Metrics } from '../observability/metrics.ts';
 import { newTraceparent, traceIdOf, validRequestId, validTraceparent } from '../observability/trace.ts';
 import { JSON_LIMIT, parseJson, readBytes, validate } from './body.ts';
 import { Context, type Origin } from './context.ts';
-import { etagOf, matchesEtag } from './etag.ts';
+import { etagOf, matchesEtag, requireMatch } from './etag.ts';
 import type { JsonReply, Route } from './route.ts';
 
 export interface AppOptions<S extends KernelTables> {
@@ -84,11 +85,11 @@ async function run<S extends KernelTables>(
   enforce(spec.access, caller);
 
   const context = new Context<S>(options.db, caller, origin, log, options.nudge);
-  const bytes = spec.body ? await readBytes(request, JSON_LIMIT) : undefined;
+  const bytes = readsBody(route, request) ? await readBytes(request, JSON_LIMIT) : undefined;
   const input = {
     params: spec.params ? validate(spec.params, decodeParams(params), 'params') : undefined,
     query: spec.query ? validate(spec.query, queryOf(request), 'query') : undefined,
-    body: spec.body && bytes ? validate(spec.body, parseJson(request, bytes), 'body') : undefined,
+    body: bytes ? validate(spec.body ?? NO_FIELDS, parseJson(request, bytes), 'body') : undefined,
     request,
   };
 
@@ -119,6 +120,15 @@ async function run<S extends KernelTables>(
   return toResponse(route, kept, request);
 }
 
+/** What a route without a body schema accepts: nothing, or an object without fields, which some clients always send. */
+const NO_FIELDS = z.strictObject({}).optional();
+
+/** A route that takes no body must see it all the same, to refuse the fields in it. */
+function readsBody<S extends KernelTables>({ spec }: Route<S>, request: Request): boolean {
+  if (spec.body) return true;
+  return spec.rawBody === undefined && request.method !== 'GET' && request.method !== 'HEAD';
+}
+
 /** The body as its schema allows it; a reply that does not fit is our defect. */
 function checked<S extends KernelTables>(route: Route<S>, result: JsonReply): unknown {
   const spec = route.spec.replies[result.status];
@@ -137,13 +147,17 @@ function toResponse<S extends KernelTables>(
   const headers: Record<string, string> = { 'cache-control': 'no-store', ...result.headers };
   if (body === undefined) return new Response(null, { status: result.status, headers });
   if (route.spec.etag && result.status === 200) {
+    requireMatch(request, body);
     headers.etag = etagOf(body);
     headers['cache-control'] = 'private, no-cache';
     const known = request.headers.get('if-none-match');
     if (known && matchesEtag(known, headers.etag, true)) return new Response(null, { status: 304, headers });
   }
+  const bytes = Buffer.from(JSON.stringify(body));
   headers['content-type'] = 'application/json; charset=utf-8';
-  return new Response(JSON.stringify(body), { status: result.status, headers });
+  // Hono drops the body of a reply to HEAD; said here, its length stays (RFC 9110, 9.3.2).
+  headers['content-length'] = String(bytes.byteLength);
+  return new Response(bytes, { status: result.status, headers });
 }
 
 function failure(error: unknown, origin: Origin, log: Log, where: string): Response {

@@ -55,7 +55,7 @@ export async function readBytes(request: Request, limit: number): Promise<Uint8A
 
 /** Parses with a schema. Throws `validation-failed` with the path and message of each fault, never the value. */
 export function validate<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
-  const result = schema.safeParse(value, { error: sayRequired });
+  const result = schema.safeParse(value, { error: inPlainWords });
   if (result.success) return result.data;
   const errors: FieldError[] = result.error.issues.slice(0, 20).map((issue) => ({
     path: [where, ...issue.path.map(String)].join('.').slice(0, 200),
@@ -64,6 +64,9 @@ export function validate<T extends z.ZodType>(schema: T, value: unknown, where: 
   throw new Problem('validation-failed', `The ${where} is not valid.`, { errors });
 }
 
-/** What is missing is said to be required; zod would speak of JavaScript's `undefined`. */
-const sayRequired: z.core.$ZodErrorMap = ({ code, input }) =>
-  (code === 'invalid_type' || code === 'invalid_value') && input === undefined ? 'required' : undefined;
+/** Says what zod would put in JavaScript's words, `undefined` and `NaN`. */
+const inPlainWords: z.core.$ZodErrorMap = ({ code, input }) => {
+  if (code !== 'invalid_type' && code !== 'invalid_value') return undefined;
+  if (input === undefined) return 'required';
+  return Number.isNaN(input) ? 'must be a number' : undefined;
+};

@@ -81,6 +81,7 @@ export function describeRoutes<S extends KernelTables>(
             : {}),
       };
     }
+    if (spec.etag) responses[304] = { description: 'The caller has it (If-None-Match)' };
     responses.default = { description: 'A problem (RFC 9457)', content: problem };
     const path = (basePath + spec.path).replace(/\/$/, '');
     paths[path] = {

@@ -265,7 +265,10 @@ describe('ids', () => {
               ids: { [name]: id },
               ...bodyOf(operation),
             });
-            surprises.push(...(await judge(`${operation.title} with ${id}`, response, 'not-found')));
+            // Where nobody at all is let in, that may be said first.
+            const refused = operation.expect?.administrator ?? 'ok';
+            const codes: ProblemCode[] = refused === 'ok' ? ['not-found'] : ['not-found', refused];
+            surprises.push(...(await judge(`${operation.title} with ${id}`, response, ...codes)));
           }
         }
       }

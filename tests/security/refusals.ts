@@ -10,7 +10,7 @@ import type { TestPlatform } from '../support/platform.ts';
 
 /** What tells a stranger how we are made: stacks, paths, SQL, drivers, addresses, values that are none. */
 const LEAKS =
-  /\n\s*at |\.(?:ts|js|mjs):\d|node_modules|\/(?:work|tmp|home|usr|etc)\/|\bundefined\b|\[object |\bNaN\b|\bselect\b.*\bfrom\b|\binsert into\b|\bviolates\b|\bconstraint\b|\brelation\b|kysely|pglite|postgres|ioredis|rabbit|amqp|socket\.io-|zod|busboy|jose\b|SyntaxError|TypeError|RangeError|ECONN|ENOENT|127\.0\.0\.1|localhost/i;
+  /\n\s*at |\.(?:ts|js|mjs):\d|node_modules|\/(?:work|tmp|home|usr|etc)\/|\bundefined\b|\[object |\bNaN\b|\bselect\b.*\bfrom\b|\binsert into\b|\bviolates\b|\bconstraint\b|\brelation\b|\b(?:kysely|pglite|postgres|ioredis|rabbitmq|amqp|zod|busboy|jose)\b|SyntaxError|TypeError|RangeError|ECONN|ENOENT|127\.0\.0\.1|localhost/i;
 
 /** Fails if a text that a client gets says more than it should. */
 export function expectDiscreet(text: string): void {

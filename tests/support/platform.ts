@@ -57,9 +57,6 @@ async function startPlatform(
 ): Promise<TestPlatform> {
   const dataDir = await mkdtemp(join(tmpdir(), 'lyceum-platform-'));
   const [port, internalPort] = (await freePorts(2)) as [number, number];
-  const accountsFile = script.includes('cluster')
-    ? join(dataDir, 'cluster', 'demo-accounts.json')
-    : join(dataDir, 'demo-accounts.json');
   let child: ChildProcess;
   let output = '';
 
@@ -105,7 +102,7 @@ async function startPlatform(
     url: `http://127.0.0.1:${port}`,
     dataDir,
     output: () => output,
-    accounts: await readFile(accountsFile, 'utf8').then(
+    accounts: await readFile(join(dataDir, 'demo-accounts.json'), 'utf8').then(
       (text) => JSON.parse(text) as DemoAccount[],
       () => [],
     ),

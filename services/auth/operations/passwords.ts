@@ -4,7 +4,7 @@ import type { AuthContext, AuthTools } from '../context.ts';
 import { useOneTimeToken } from '../store/tokens.ts';
 import { findUser, findUserByEmail, updateUser } from '../store/users.ts';
 import { endUserSessions } from './end-session.ts';
-import { mailPasswordReset } from './mails.ts';
+import { mailToken } from './mails.ts';
 import { refuseCommonPassword } from './register.ts';
 import { digestOf } from './secrets.ts';
 
@@ -12,7 +12,7 @@ import { digestOf } from './secrets.ts';
 export async function forgotPassword(context: AuthContext, tools: AuthTools, email: string): Promise<void> {
   await context.transaction(async (tx) => {
     const user = await findUserByEmail(tx.db, email);
-    if (user && !user.disabled_at) await mailPasswordReset(tx.db, user, tools.settings.publicUrl);
+    if (user && !user.disabled_at) await mailToken(tx.db, user, 'reset-password', tools.settings.publicUrl);
   });
 }
 

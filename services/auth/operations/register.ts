@@ -5,7 +5,7 @@ import { Problem } from '../../../shared/errors.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { AuthContext, AuthTools } from '../context.ts';
 import { insertUser } from '../store/users.ts';
-import { mailVerification } from './mails.ts';
+import { mailToken } from './mails.ts';
 import { toUser } from './to-user.ts';
 
 /** Makes an account for anybody who asks, as a learner. Throws `email-taken`, or `validation-failed` for a common password. */
@@ -25,7 +25,7 @@ export async function register(
       verified: false,
     });
     if (!row) throw new Problem('email-taken');
-    await mailVerification(tx.db, row, tools.settings.publicUrl);
+    await mailToken(tx.db, row, 'verify-email', tools.settings.publicUrl);
     await tx.publish('user.registered', row.id, {
       userId: row.id,
       email: row.email,

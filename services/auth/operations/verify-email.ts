@@ -3,7 +3,7 @@ import { Problem } from '../../../shared/errors.ts';
 import type { AuthContext, AuthTools } from '../context.ts';
 import { useOneTimeToken } from '../store/tokens.ts';
 import { findUserByEmail, lockUser, updateUser } from '../store/users.ts';
-import { mailVerification } from './mails.ts';
+import { mailToken } from './mails.ts';
 import { digestOf } from './secrets.ts';
 import { toUser } from './to-user.ts';
 
@@ -32,6 +32,7 @@ export async function resendVerification(
 ): Promise<void> {
   await context.transaction(async (tx) => {
     const user = await findUserByEmail(tx.db, email);
-    if (user && !user.email_verified_at) await mailVerification(tx.db, user, tools.settings.publicUrl);
+    if (user && !user.email_verified_at)
+      await mailToken(tx.db, user, 'verify-email', tools.settings.publicUrl);
   });
 }

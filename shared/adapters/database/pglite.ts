@@ -65,10 +65,18 @@ async function createSchema(connection: SharedConnection, schema: string): Promi
   }
 }
 
+/**
+ * PGlite works on this thread and goes on in microtasks, so a long queue for it would keep timers and sockets waiting
+ * until it is empty. After so many milliseconds the event loop gets a turn.
+ */
+const MAX_TURN_MS = 20;
+
 /** The one connection: who holds it, who waits for it, and as which role it last spoke. */
 class SharedConnection {
   readonly #waiting: (() => void)[] = [];
   #held = false;
+  /** When the event loop last had a turn of its own between two holders. */
+  #turnedAt = 0;
   #closed = false;
   #schema: string | undefined;
   /** The transaction that holds the connection, as far as seen: its code is known from its first statement on. */
@@ -105,8 +113,16 @@ class SharedConnection {
 
   release(): void {
     const next = this.#waiting.shift();
-    if (next) next();
-    else this.#held = false;
+    if (!next) {
+      this.#held = false;
+    } else if (performance.now() - this.#turnedAt > MAX_TURN_MS) {
+      setImmediate(() => {
+        this.#turnedAt = performance.now();
+        next();
+      });
+    } else {
+      next();
+    }
   }
 
   /** A transaction that waits for its own connection would wait for ever: say so instead. */
