@@ -74,6 +74,21 @@ describe('who may pass', () => {
     expect(stale.headers.get('www-authenticate')).toContain('Bearer');
   });
 
+  test('another method on a public path is refused as that, with the methods there are', async () => {
+    const auth = await upstream((_, response) => response.end('{}'));
+    const door = await gateway({ upstreams: { auth: auth.url } });
+    for (const [method, path, allow] of [
+      ['GET', '/api/auth/login', 'POST'],
+      ['POST', '/.well-known/jwks.json', 'GET, HEAD'],
+      ['DELETE', '/api/profiles/avatars/x/small', 'GET, HEAD'],
+    ] as const) {
+      const reply = await fetch(door.url + path, { method });
+      expect([path, reply.status, await codeOf(reply)]).toEqual([path, 405, 'method-not-allowed']);
+      expect(reply.headers.get('allow')).toBe(allow);
+    }
+    expect(auth.requests).toHaveLength(0);
+  });
+
   test('services cannot be reached beside their routes', async () => {
     const any = await upstream((_, response) => response.end('secret'));
     const door = await gateway({ upstreams: { chat: any.url, auth: any.url } });
@@ -246,6 +261,15 @@ describe('limits', () => {
     expect(auth.requests).toHaveLength(3);
     // Another class of the same address is not touched.
     expect((await fetch(`${door.url}/api/auth/refresh`, { method: 'POST' })).status).toBe(200);
+  });
+
+  test("a service's own limit is told as such: nothing remains, whatever our bucket has", async () => {
+    const auth = await upstream((_, response) => response.writeHead(429, { 'retry-after': '7' }).end('{}'));
+    const door = await gateway({ upstreams: { auth: auth.url } });
+    const refused = await fetch(`${door.url}/api/auth/login`, { method: 'POST' });
+    expect(
+      ['retry-after', 'ratelimit-remaining', 'ratelimit-reset'].map((name) => refused.headers.get(name)),
+    ).toEqual(['7', '0', '7']);
   });
 
   test('a school behind one address signs in and works with the defaults', async () => {

@@ -44,7 +44,7 @@ const ROWS: [title: string, graphs: Graph[]][] = [
         unit: 'percentunit',
         curves: [
           [
-            `sum(${perSecond(`${REQUESTS}_count`, `${gateway}, status=~"5.."`)}) / sum(${perSecond(`${REQUESTS}_count`, gateway)})`,
+            `(sum(${perSecond(`${REQUESTS}_count`, `${gateway}, status=~"5.."`)}) or vector(0)) / sum(${perSecond(`${REQUESTS}_count`, gateway)})`,
             'failed',
           ],
         ],

@@ -78,16 +78,18 @@ export async function openSigningKeys(
     async sign(claims) {
       const key = loaded.find((candidate) => candidate.activeFrom <= Date.now()) ?? loaded.at(-1);
       if (!key) throw new Error('no signing key');
-      return new SignJWT({ sid: claims.sessionId, role: claims.role, name: claims.name })
-        .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: 'JWT' })
-        .setIssuer(ISSUER)
-        .setAudience(AUDIENCE)
-        .setSubject(claims.userId)
-        // Two tokens of one second would be the same token otherwise, and a refresh must give a new one.
-        .setJti(newId())
-        .setIssuedAt()
-        .setExpirationTime(`${accessTokenSeconds}s`)
-        .sign(key.privateKey);
+      return (
+        new SignJWT({ sid: claims.sessionId, role: claims.role, name: claims.name })
+          .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: 'JWT' })
+          .setIssuer(ISSUER)
+          .setAudience(AUDIENCE)
+          .setSubject(claims.userId)
+          // Two tokens of one second would be the same token otherwise, and a refresh must give a new one.
+          .setJti(newId())
+          .setIssuedAt()
+          .setExpirationTime(`${accessTokenSeconds}s`)
+          .sign(key.privateKey)
+      );
     },
     async rotate() {
       const kid = await transaction(db, async (tx) => {

@@ -54,6 +54,21 @@ describe('signing up', () => {
     expect(again.body.code).toBe('email-taken');
   });
 
+  test('a password has 10 to 128 characters of any kind, and is none of the common ones', async () => {
+    const status = async (password: string) =>
+      (
+        await auth.call('POST', '/api/auth/register', {
+          body: { email: `length${++counter}@school.example`, password, displayName: 'Len' },
+        })
+      ).status;
+    expect(await status('é'.repeat(128))).toBe(201);
+    expect(await status('🔑🗝️'.repeat(40))).toBe(201);
+    expect(await status('x'.repeat(129))).toBe(400);
+    expect(await status('🔑🚪🏠🌳🐦')).toBe(400);
+    expect(await status('1111111111')).toBe(400);
+    expect(await status('password123')).toBe(400);
+  });
+
   test('an unverified account can not sign in, and a verification token works once', async () => {
     const email = 'unverified@school.example';
     await auth.call('POST', '/api/auth/register', {
