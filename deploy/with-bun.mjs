@@ -184,7 +184,17 @@ function isStale(owner) {
 
 /** Runs to the end of the child: same terminal, signals passed on, its exit code ours. */
 function run(command, args) {
-  const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
+  const env = { ...process.env, LYCEUM_PARENT_PID: String(process.pid) };
+  const child = spawn(command, args, { cwd: root, stdio: 'inherit', env });
+  // npm that was killed outright passes nothing on: without this, what it started would live on and hold the port.
+  if (process.env.npm_lifecycle_event) {
+    const parent = process.ppid;
+    setInterval(() => {
+      if (process.ppid === parent) return;
+      child.kill('SIGKILL');
+      process.exit(1);
+    }, 200).unref();
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
       // Ctrl-C reaches the whole foreground group by itself, and a program may take a second one for impatience.

@@ -48,7 +48,7 @@ describe('who may pass', () => {
     expect(await status('GET', '/api/profiles/avatars/1/small')).toBe(200);
 
     const closed = [
-      ['GET', '/api/auth/login'],
+      ['GET', '/api/auth/me'],
       ['POST', '/api/auth/logout'],
       ['POST', '/api/content/courses'],
       ['GET', '/api/content/courses/1/lessons'],

@@ -78,18 +78,15 @@ export async function openSigningKeys(
     async sign(claims) {
       const key = loaded.find((candidate) => candidate.activeFrom <= Date.now()) ?? loaded.at(-1);
       if (!key) throw new Error('no signing key');
-      return (
-        new SignJWT({ sid: claims.sessionId, role: claims.role, name: claims.name })
-          .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: 'JWT' })
-          .setIssuer(ISSUER)
-          .setAudience(AUDIENCE)
-          .setSubject(claims.userId)
-          // Two tokens of one second would be the same token otherwise, and a refresh must give a new one.
-          .setJti(newId())
-          .setIssuedAt()
-          .setExpirationTime(`${accessTokenSeconds}s`)
-          .sign(key.privateKey)
-      );
+      // Without an id of its own, two tokens of one second would be the same, and a refresh must give a new one.
+      return new SignJWT({ sid: claims.sessionId, role: claims.role, name: claims.name, jti: newId() })
+        .setProtectedHeader({ alg: 'EdDSA', kid: key.kid, typ: 'JWT' })
+        .setIssuer(ISSUER)
+        .setAudience(AUDIENCE)
+        .setSubject(claims.userId)
+        .setIssuedAt()
+        .setExpirationTime(`${accessTokenSeconds}s`)
+        .sign(key.privateKey);
     },
     async rotate() {
       const kid = await transaction(db, async (tx) => {

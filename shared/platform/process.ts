@@ -53,11 +53,24 @@ export function onStopSignal(log: Log, stop: () => Promise<void>): void {
   };
   process.on('SIGTERM', handle);
   process.on('SIGINT', handle);
-  // A supervisor holds our standard input open; when it dies, so do we, and the port is free again.
+  endWithParent();
+}
+
+/**
+ * Ends at once, as by `kill -9`, when whoever started us is gone: its successor needs our ports and data. A supervisor
+ * holds our standard input open; the start script says its process id.
+ */
+function endWithParent(): void {
   if (process.env.LYCEUM_SUPERVISED) {
-    process.stdin.on('end', () => handle());
+    process.stdin.on('end', () => process.exit(1));
     process.stdin.on('error', () => {});
     process.stdin.resume();
+  }
+  const parent = Number(process.env.LYCEUM_PARENT_PID);
+  if (parent && process.ppid === parent) {
+    setInterval(() => {
+      if (process.ppid !== parent) process.exit(1);
+    }, 200).unref?.();
   }
 }
 

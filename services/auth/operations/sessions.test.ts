@@ -126,6 +126,7 @@ describe('sessions', () => {
     });
     expect(second.status).toBe(200);
     expect(second.body.refreshToken).not.toBe(first.refreshToken);
+    expect(second.body.accessToken).not.toBe(first.accessToken);
 
     const reused = await auth.call('POST', '/api/auth/refresh', {
       body: { refreshToken: first.refreshToken },

@@ -29,21 +29,6 @@ describe('sending over HTTP', () => {
     ).toBe(second.body.seq);
   });
 
-  test('who has read everything has no unread message after sending one', async () => {
-    const { roomId, learner } = school;
-    const unread = async () =>
-      (await world.call('GET', `/api/chat/rooms/${roomId}`, { as: learner })).body.unread as number;
-    const last = await post(school.teacher, { clientId: 'own-0', body: 'Read this' });
-    await post(learner, { clientId: 'own-1', body: 'Unread before, so the mark stays' });
-    expect(await unread()).toBeGreaterThanOrEqual(2);
-    await world.call('PUT', `/api/chat/rooms/${roomId}/read`, {
-      as: learner,
-      body: { seq: last.body.seq + 1 },
-    });
-    await post(learner, { clientId: 'own-2', body: 'Read by who wrote it' });
-    expect(await unread()).toBe(0);
-  });
-
   test('an Idempotency-Key gives the first reply again and refuses another body', async () => {
     const headers = { 'idempotency-key': 'once' };
     const first = await post(school.learner, { clientId: 'key', body: 'Once' }, headers);

@@ -3,7 +3,6 @@ import { Problem } from '../../../shared/errors.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { TokenDecision } from '../../../shared/ports/ephemeral-store.ts';
 import type { ChatContext, ChatTools } from '../context.ts';
-import { markOwnAsRead } from '../store/members.ts';
 import {
   findMessage,
   findSent,
@@ -66,7 +65,6 @@ export async function sendMessage(
       const twin = await findSent(tx.db, room.id, userId, input.clientId);
       return { message: await viewed(tx, twin!), created: false };
     }
-    await markOwnAsRead(tx.db, row);
     await publish(tx, room, row, mentions);
     const message = toMessage(row, []);
     tx.afterCommit(() => tools.live.message(message));

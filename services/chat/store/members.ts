@@ -105,20 +105,6 @@ export async function ensureOwner(db: Kysely<ChatTables>, roomId: string): Promi
     and not exists (select 1 from members where room_id = ${roomId} and role = 'owner')`.execute(db);
 }
 
-/** Who had read everything has read their own message too, so that it does not count as unread. */
-export async function markOwnAsRead(
-  db: Kysely<ChatTables>,
-  message: { room_id: string; author_id: string; seq: number },
-): Promise<void> {
-  await db
-    .updateTable('members')
-    .set({ read_seq: message.seq })
-    .where('room_id', '=', message.room_id)
-    .where('user_id', '=', message.author_id)
-    .where('read_seq', '=', message.seq - 1)
-    .execute();
-}
-
 /** Moves the read mark forward, never back and never past the last message. */
 export async function markReadUpTo(
   db: Kysely<ChatTables>,

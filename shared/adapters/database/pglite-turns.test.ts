@@ -10,7 +10,12 @@ test('timers and sockets get their turn while a long queue waits for the one con
   const timer = setInterval(() => turns++, 1);
   await Promise.all(
     Array.from({ length: 300 }, (_, n) =>
-      db.transaction().execute((tx) => tx.insertInto('things').values({ name: `${n}` }).execute()),
+      db.transaction().execute((tx) =>
+        tx
+          .insertInto('things')
+          .values({ name: `${n}` })
+          .execute(),
+      ),
     ),
   );
   clearInterval(timer);
