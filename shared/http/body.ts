@@ -55,13 +55,27 @@ export async function readBytes(request: Request, limit: number): Promise<Uint8A
 
 /** Parses with a schema. Throws `validation-failed` with the path and message of each fault, never the value. */
 export function validate<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
-  const result = schema.safeParse(value, { error: inPlainWords });
+  const result = check(schema, value);
   if (result.success) return result.data;
-  const errors: FieldError[] = result.error.issues.slice(0, 20).map((issue) => ({
-    path: [where, ...issue.path.map(String)].join('.').slice(0, 200),
-    message: issue.message.slice(0, 300),
+  const errors = result.errors.map(({ path, message }) => ({
+    path: [where, path].filter(Boolean).join('.'),
+    message,
   }));
   throw new Problem('validation-failed', `The ${where} is not valid.`, { errors });
+}
+
+/** The value as the schema has it, or at most 20 faults with the path and message of each, never the value. */
+export function check<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+): { success: true; data: z.output<T> } | { success: false; errors: FieldError[] } {
+  const result = schema.safeParse(value, { error: inPlainWords });
+  if (result.success) return result;
+  const errors = result.error.issues.slice(0, 20).map((issue) => ({
+    path: issue.path.map(String).join('.').slice(0, 200),
+    message: issue.message.slice(0, 300),
+  }));
+  return { success: false, errors };
 }
 
 /** Says what zod would put in JavaScript's words, `undefined` and `NaN`. */

@@ -237,7 +237,7 @@ const BAD_IDS = [
 ];
 
 describe('ids', () => {
-  test('that are none: 400 or 404, with the id not said again', async () => {
+  test('that are none: 400 or 404', async () => {
     await harmless(async () => {
       const surprises: string[] = [];
       for (const operation of operations) {
@@ -276,7 +276,7 @@ describe('ids', () => {
     });
   }, 120_000);
 
-  test('of things that are somebody else’s: as if they were not there', async () => {
+  test('of things that are somebody else’s: refused', async () => {
     const { courseTeacher, otherTeacher, learnerNotEnrolled, learnerEnrolled } = cast.players;
     const { fileId, courseId, lessonId, roomId, messageId } = scene;
     const own = await must(otherTeacher.api.post('/api/content/courses', { title: 'Mine' }), 'course');

@@ -1,4 +1,5 @@
 import { type BatchReceipt, ClientEvent, type EventBatch } from '../../../shared/contracts/analytics.ts';
+import { check } from '../../../shared/http/body.ts';
 import type { AnalyticsContext } from '../context.ts';
 import { insertEvents, type NewEvent } from '../store/events.ts';
 
@@ -26,11 +27,8 @@ export async function recordBatch(context: AnalyticsContext, batch: EventBatch):
 
 /** The event, or what is wrong with it. */
 function readEvent(candidate: Record<string, unknown>, userId: string, now: number): NewEvent | string {
-  const parsed = ClientEvent.safeParse(candidate);
-  if (!parsed.success) {
-    const { path, message } = parsed.error.issues[0]!;
-    return (path.length > 0 ? `${path.map(String).join('.')}: ${message}` : message).slice(0, 300);
-  }
+  const parsed = check(ClientEvent, candidate);
+  if (!parsed.success) return [parsed.errors[0]!.path, parsed.errors[0]!.message].filter(Boolean).join(': ');
   const event = parsed.data;
   const at = new Date(event.at);
   if (at.getTime() > now + MAX_AHEAD_MS) return 'at: must be at most 5 minutes in the future';
