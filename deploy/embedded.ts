@@ -36,7 +36,7 @@ const Environment = CommonEnvironment.extend({
 // biome-ignore lint/suspicious/noExplicitAny: six services with six schemas
 type AnyFactory = (deps: ServiceDeps<any>) => Promise<Service<any>>;
 
-/** In the order of their start: auth first, because the others ask it for its keys. */
+/** In the order in which they stop: those that write first, the readers of their events last. */
 const FACTORIES: [ServiceName, AnyFactory][] = [
   ['auth', createAuth],
   ['profile', createProfile],
@@ -79,13 +79,15 @@ async function main(): Promise<void> {
       firstAdmin: firstAdminOf(env) ?? demo?.find((account) => account.role === 'admin'),
     },
   });
-  const services: RunningService[] = [];
-  for (const [index, [name, factory]] of FACTORIES.entries()) {
+  const start = async (
+    [name, factory]: (typeof FACTORIES)[number],
+    index: number,
+  ): Promise<RunningService> => {
     const deps = await platform.depsFor(name);
-    services.push(
-      await startService(await factory(deps), deps, { hostname: '127.0.0.1', port: ports[index]! }),
-    );
-  }
+    return startService(await factory(deps), deps, { hostname: '127.0.0.1', port: ports[index]! });
+  };
+  // They wait for one database, but not for each other.
+  const services = await Promise.all(FACTORIES.map(start));
   const gateway = await createGateway({
     config: parseGatewayConfig({
       ...process.env,
@@ -105,7 +107,6 @@ async function main(): Promise<void> {
 
   const stop = async (): Promise<void> => {
     await gateway.stop(5_000);
-    // The services that write first, the readers of their events last.
     for (const service of services) await service.stop(5_000);
     await platform.close();
     await mail.stop();

@@ -11,8 +11,8 @@ export interface Asset {
   type: string;
   etag: string;
   plain: Uint8Array;
-  /** Absent where it would not pay. */
-  gzip: Uint8Array | undefined;
+  /** Made at the first need, which keeps a large script out of the start; undefined where it would not pay. */
+  gzip(): Uint8Array | undefined;
 }
 
 const WEB = join(dirname(dirname(fileURLToPath(import.meta.url))), 'web');
@@ -72,12 +72,20 @@ export async function loadAssets(options: {
           type: TYPES[file.slice(file.lastIndexOf('.') + 1)] ?? 'application/octet-stream',
           etag: `"${createHash('sha256').update(plain).digest('base64url').slice(0, 27)}"`,
           plain,
-          gzip: plain.byteLength > 1_400 ? gzipSync(plain) : undefined,
+          gzip: compressOnce(plain),
         },
       ];
     }),
   );
   return new Map(entries);
+}
+
+function compressOnce(plain: Uint8Array): () => Uint8Array | undefined {
+  let compressed: Uint8Array | undefined;
+  return () => {
+    if (plain.byteLength > 1_400) compressed ??= gzipSync(plain);
+    return compressed;
+  };
 }
 
 /** A page as this installation shows it. */

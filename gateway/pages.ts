@@ -42,7 +42,7 @@ export async function createPages(options: {
       const { json: text, etag } = await openApi.current();
       sendCached(
         exchange,
-        { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: undefined },
+        { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: () => undefined },
         'no-cache',
         policy,
       );
@@ -84,15 +84,15 @@ function sendCached(exchange: Exchange, asset: Asset, cacheControl: string, poli
   const accepts = /(?:^|,)\s*gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))/i.test(
     String(headers['accept-encoding'] ?? ''),
   );
-  const encoded = accepts && asset.gzip !== undefined;
+  const compressed = accepts ? asset.gzip() : undefined;
   exchange.reply(
     200,
     // A weak tag for the compressed form: the same page, other bytes.
     {
       ...common,
       'content-type': asset.type,
-      ...(encoded ? { 'content-encoding': 'gzip', etag: `W/${asset.etag}` } : {}),
+      ...(compressed ? { 'content-encoding': 'gzip', etag: `W/${asset.etag}` } : {}),
     },
-    encoded ? asset.gzip : asset.plain,
+    compressed ?? asset.plain,
   );
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { dictionary } from '@zxcvbn-ts/language-common';
 import { WorkerPool } from '../runtime/worker-pool.ts';
 import type { BcryptInput } from './bcrypt-worker.ts';
 
@@ -31,14 +30,20 @@ export const NOBODYS_HASH = '$2b$10$C6UzMDM.H6dfI/f/IKcEeO7ZbU2tGJvgQ8Dh8c7UGgqk
 
 export const stopPasswordWorkers = (): void => pool.stop();
 
-let common: Set<string> | undefined;
+let common: Promise<Set<string>> | undefined;
+
+/** Loaded at the first need: it is megabytes of words, and most processes never ask. */
+async function loadCommon(): Promise<Set<string>> {
+  const { dictionary } = await import('@zxcvbn-ts/language-common');
+  return new Set(dictionary['passwords-common'].filter((known) => known.length >= 10));
+}
 
 /** One or two characters again and again are guessed first, up to a length that nobody repeats by hand. */
 const REPEATED_UP_TO = 20;
 
 /** True for passwords that lists of leaked ones have near the top (those of 10 characters and more, in lower case). */
-export function isCommonPassword(password: string): boolean {
-  common ??= new Set(dictionary['passwords-common'].filter((known) => known.length >= 10));
+export async function isCommonPassword(password: string): Promise<boolean> {
+  common ??= loadCommon();
   const lower = password.toLowerCase();
-  return common.has(lower) || (lower.length <= REPEATED_UP_TO && new Set(lower).size < 3);
+  return (await common).has(lower) || (lower.length <= REPEATED_UP_TO && new Set(lower).size < 3);
 }

@@ -22,7 +22,7 @@ export async function resetPassword(
   tools: AuthTools,
   input: { token: string; password: string },
 ): Promise<void> {
-  refuseCommonPassword(input.password, 'password');
+  await refuseCommonPassword(input.password, 'password');
   const passwordHash = await hashPassword(input.password);
   const userId = await context.transaction(async (tx) => {
     const owner = await useOneTimeToken(tx.db, digestOf(input.token), 'reset-password');
@@ -48,7 +48,7 @@ export async function changePassword(
   if (!user || !(await verifyPassword(input.currentPassword, user.password_hash))) {
     throw new Problem('invalid-credentials', 'The current password is wrong.');
   }
-  refuseCommonPassword(input.newPassword, 'newPassword');
+  await refuseCommonPassword(input.newPassword, 'newPassword');
   await updateUser(context.db, userId, { password_hash: await hashPassword(input.newPassword) });
   await endUserSessions(context, tools, userId, { except: sessionId }, 'password-changed');
 }

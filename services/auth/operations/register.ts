@@ -14,7 +14,7 @@ export async function register(
   tools: AuthTools,
   input: z.output<typeof Registration>,
 ): Promise<User> {
-  refuseCommonPassword(input.password, 'password');
+  await refuseCommonPassword(input.password, 'password');
   const passwordHash = await hashPassword(input.password);
   return context.transaction(async (tx) => {
     const row = await insertUser(tx.db, {
@@ -37,8 +37,8 @@ export async function register(
 }
 
 /** Throws `validation-failed` for a password that is among the commonly used. */
-export function refuseCommonPassword(password: string, field: string): void {
-  if (!isCommonPassword(password)) return;
+export async function refuseCommonPassword(password: string, field: string): Promise<void> {
+  if (!(await isCommonPassword(password))) return;
   throw new Problem('validation-failed', 'This password is among the commonly used.', {
     errors: [{ path: `body.${field}`, message: 'is among the commonly used passwords' }],
   });
