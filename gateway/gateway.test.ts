@@ -4,22 +4,10 @@ import type { pino } from 'pino';
 import { openMemoryStore } from '../shared/adapters/ephemeral-store/memory.ts';
 import { createLog } from '../shared/observability/log.ts';
 import { DEFAULT_TIMINGS, parseGatewayConfig } from './config.ts';
-import { BEARER, eventually, NOBODY, sendRaw, sleep, startGateway, startUpstream } from './testing.ts';
+import { BEARER, eventually, NOBODY, sendRaw, sleep, startedForOneTest, startGateway } from './testing.ts';
 
-const stops: (() => Promise<unknown>)[] = [];
-const upstream = async (...args: Parameters<typeof startUpstream>) => {
-  const started = await startUpstream(...args);
-  stops.push(started.stop);
-  return started;
-};
-const gateway = async (...args: Parameters<typeof startGateway>) => {
-  const started = await startGateway(...args);
-  stops.push(() => started.stop(200));
-  return started;
-};
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
+const { stopAll, upstream, gateway } = startedForOneTest();
+afterEach(stopAll);
 const codeOf = async (reply: Response): Promise<string> => ((await reply.json()) as { code: string }).code;
 
 describe('who may pass', () => {

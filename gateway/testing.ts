@@ -160,3 +160,24 @@ export function sendRaw(
     socket.write(bytes);
   });
 }
+
+/** Upstreams and gateways that end with the test that started them: hand `stopAll` to `afterEach`. */
+export function startedForOneTest() {
+  const stops: (() => Promise<unknown>)[] = [];
+  return {
+    stops,
+    async stopAll(): Promise<void> {
+      for (const stop of stops.splice(0).reverse()) await stop();
+    },
+    async upstream(...args: Parameters<typeof startUpstream>) {
+      const started = await startUpstream(...args);
+      stops.push(started.stop);
+      return started;
+    },
+    async gateway(...args: Parameters<typeof startGateway>) {
+      const started = await startGateway(...args);
+      stops.push(() => started.stop(200));
+      return started;
+    },
+  };
+}

@@ -1,23 +1,11 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
-import { BEARER, eventually, NOBODY, sendRaw, sleep, startGateway, startUpstream } from '../testing.ts';
+import { BEARER, eventually, NOBODY, sendRaw, sleep, startedForOneTest } from '../testing.ts';
 
 const MiB = 1024 ** 2;
-const stops: (() => Promise<unknown>)[] = [];
-const upstream = async (...args: Parameters<typeof startUpstream>) => {
-  const started = await startUpstream(...args);
-  stops.push(started.stop);
-  return started;
-};
-const gateway = async (...args: Parameters<typeof startGateway>) => {
-  const started = await startGateway(...args);
-  stops.push(() => started.stop(200));
-  return started;
-};
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
+const { stopAll, upstream, gateway } = startedForOneTest();
+afterEach(stopAll);
 
 const auth = 'Authorization: Bearer good\r\n';
 

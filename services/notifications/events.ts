@@ -39,6 +39,4 @@ export const triggerHandlers = (
     delivery.once((tx) => notifyFileProcessed(systemContext(deps, tx), tools, data)),
   'file.rejected': ({ data }, delivery) =>
     delivery.once((tx) => notifyFileRejected(systemContext(deps, tx), tools, data)),
-  // Nobody is enrolled before a course is published, so there is nobody to tell.
-  'course.published': async () => {},
 });

@@ -24,7 +24,6 @@ export interface Caller {
 
 export const ISSUER = 'lyceum';
 export const AUDIENCE = 'lyceum';
-export const ACCESS_TOKEN_SECONDS = 600;
 /** How far two machines' clocks may be apart, in seconds. */
 const CLOCK_TOLERANCE = 5;
 const CACHE_SIZE = 10_000;

@@ -89,6 +89,7 @@ export const Session = z
     current: z.boolean(),
   })
   .meta({ id: 'Session' });
+export type Session = z.infer<typeof Session>;
 
 export const ResetPassword = z
   .strictObject({ token: Secret, password: Password })

@@ -35,7 +35,6 @@ export const QUEUES = {
     'enrolment.created',
     'file.processed',
     'file.rejected',
-    'course.published',
   ],
   'analytics.events': EVENT_NAMES,
 } as const satisfies Record<string, readonly EventName[]>;

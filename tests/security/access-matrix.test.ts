@@ -9,6 +9,7 @@ import { Api, ask, connect, eventually, must } from '../support/people.ts';
 import {
   assembleCast,
   type Cast,
+  claimsOf,
   PLAYERS,
   type Player,
   type Scene,
@@ -277,17 +278,7 @@ async function publishedKeyId(): Promise<string> {
 
 /** Tokens of an administrator as an attacker would make them (RFC 8725, 2.1). */
 function forgeries(kid: string): Record<string, string> {
-  const now = Math.floor(Date.now() / 1000);
-  const claims = {
-    iss: 'lyceum',
-    aud: 'lyceum',
-    sub: cast.players.administrator.id,
-    sid: crypto.randomUUID(),
-    role: 'admin',
-    name: 'Mallory',
-    iat: now,
-    exp: now + 600,
-  };
+  const claims = claimsOf(cast.players.administrator.id);
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   const unsigned = (header: object): string => `${part({ typ: 'JWT', kid, ...header })}.${part(claims)}`;
   const { privateKey } = generateKeyPairSync('ed25519');

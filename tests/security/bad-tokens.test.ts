@@ -6,7 +6,7 @@ import type { AuthTables } from '../../services/auth/store/tables.ts';
 import { openPglite } from '../../shared/adapters/database/pglite.ts';
 import type { ProblemCode } from '../../shared/errors.ts';
 import { Api, ask, connect, must, newPerson, type Person } from '../support/people.ts';
-import { assembleCast, type Cast, setScene } from './cast.ts';
+import { assembleCast, type Cast, claimsOf, setScene } from './cast.ts';
 import { errorsLogged, expectRefused, stored, unnoticed } from './refusals.ts';
 
 /** Tokens that are expired, forged or for somebody else, at every door; and roles that change under a session. */
@@ -42,19 +42,8 @@ const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toSt
 function token(
   options: { claims?: object; header?: object; key?: KeyObject; signature?: (input: string) => string } = {},
 ): string {
-  const now = Math.floor(Date.now() / 1000);
   const header = { alg: 'EdDSA', typ: 'JWT', kid: genuine.kid, ...options.header };
-  const claims = {
-    iss: 'lyceum',
-    aud: 'lyceum',
-    sub: cast.players.administrator.id,
-    sid: crypto.randomUUID(),
-    role: 'admin',
-    name: 'Mallory',
-    iat: now,
-    exp: now + 600,
-    ...options.claims,
-  };
+  const claims = { ...claimsOf(cast.players.administrator.id), ...options.claims };
   const input = `${part(header)}.${part(claims)}`;
   const ownSignature = (text: string): string =>
     sign(null, Buffer.from(text), options.key ?? genuine.key).toString('base64url');

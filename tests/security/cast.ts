@@ -117,3 +117,18 @@ export async function writeMessage(author: Person, roomId: string): Promise<stri
   const message = { clientId: crypto.randomUUID(), body: 'Good morning' };
   return (await must(author.api.post(`/api/chat/rooms/${roomId}/messages`, message), 'message')).id;
 }
+
+/** The claims of an administrator's access token that is good for ten minutes: what a forger would write. */
+export function claimsOf(administratorId: string): Record<string, string | number> {
+  const now = Math.floor(Date.now() / 1000);
+  return {
+    iss: 'lyceum',
+    aud: 'lyceum',
+    sub: administratorId,
+    sid: crypto.randomUUID(),
+    role: 'admin',
+    name: 'Mallory',
+    iat: now,
+    exp: now + 600,
+  };
+}

@@ -1,4 +1,5 @@
 import { type Kysely, sql } from 'kysely';
+import type { EnrolmentReport } from './person-reports.ts';
 import type { AnalyticsTables } from './tables.ts';
 
 type Db = Kysely<AnalyticsTables>;
@@ -53,17 +54,9 @@ export async function readActivity(
   return rows;
 }
 
-export interface LearnerReportRow {
+export interface LearnerReportRow extends EnrolmentReport {
   user_id: string;
   display_name: string;
-  enrolled_at: Date;
-  completed: number;
-  total: number | null;
-  percent: number;
-  completed_at: Date | null;
-  last_active_at: Date | null;
-  messages: number;
-  events: number;
 }
 
 /** Learners enrolled now, first come first. `after` is the key of the last row of the page before. */

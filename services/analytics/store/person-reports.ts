@@ -21,9 +21,8 @@ export async function readPersonTotals(db: Db, userId: string): Promise<PersonTo
   return rows[0]!;
 }
 
-export interface PersonCourse {
-  course_id: string;
-  title: string;
+/** How far somebody is in a course, and how busy. */
+export interface EnrolmentReport {
   enrolled_at: Date;
   completed: number;
   total: number | null;
@@ -32,6 +31,11 @@ export interface PersonCourse {
   last_active_at: Date | null;
   messages: number;
   events: number;
+}
+
+export interface PersonCourse extends EnrolmentReport {
+  course_id: string;
+  title: string;
 }
 
 export async function readPersonCourses(db: Db, userId: string, limit: number): Promise<PersonCourse[]> {

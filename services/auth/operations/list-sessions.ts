@@ -1,22 +1,14 @@
+import type { Session } from '../../../shared/contracts/auth.ts';
 import type { Page } from '../../../shared/contracts/common.ts';
 import { decodeCursor, toPage } from '../../../shared/http/cursor.ts';
 import type { AuthContext } from '../context.ts';
 import { liveSessions } from '../store/sessions.ts';
 
-export interface SessionItem {
-  id: string;
-  createdAt: string;
-  lastUsedAt: string;
-  ip: string;
-  userAgent: string;
-  current: boolean;
-}
-
 /** The caller's live sessions, newest first. */
 export async function listSessions(
   context: AuthContext,
   query: { limit: number; cursor?: string | undefined },
-): Promise<Page<SessionItem>> {
+): Promise<Page<Session>> {
   const { userId, sessionId } = context.caller;
   const beforeId = decodeCursor<[string]>(query.cursor, ['id'])?.[0];
   const rows = await liveSessions(context.db, userId, { beforeId, limit: query.limit + 1 });

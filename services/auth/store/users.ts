@@ -1,5 +1,6 @@
 import type { Kysely, Selectable } from 'kysely';
 import type { Role } from '../../../shared/contracts/common.ts';
+import { likePattern } from '../../../shared/db/like-pattern.ts';
 import type { AuthTables, UsersTable } from './tables.ts';
 
 export type UserRow = Selectable<UsersTable>;
@@ -77,7 +78,7 @@ export async function searchUsers(
   if (search.role) query = query.where('role', '=', search.role);
   if (search.beforeId) query = query.where('id', '<', search.beforeId);
   if (search.q) {
-    const pattern = `%${search.q.replace(/[\\%_]/g, '\\$&')}%`;
+    const pattern = likePattern(search.q);
     query = query.where((row) =>
       row.or([row('email', 'ilike', pattern), row('display_name', 'ilike', pattern)]),
     );

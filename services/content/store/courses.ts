@@ -1,20 +1,9 @@
-import { sql } from 'kysely';
-import type { CourseStatus } from '../../../shared/contracts/content.ts';
-import type { Db } from './tables.ts';
+import { type Selectable, sql } from 'kysely';
+import { likePattern } from '../../../shared/db/like-pattern.ts';
+import type { ContentTables, Db } from './tables.ts';
 
-export interface CourseRow {
-  id: string;
-  slug: string;
-  title: string;
-  summary: string;
-  language: string;
-  status: CourseStatus;
-  teacher_id: string;
-  /** The newest name known. */
-  teacher_name: string;
-  created_at: Date;
-  updated_at: Date;
-}
+/** `teacher_name` is the newest name known. */
+export type CourseRow = Selectable<ContentTables['courses']>;
 
 const courses = (db: Db) =>
   db
@@ -103,6 +92,3 @@ export async function listCourses(
   if (before !== undefined) select = select.where('courses.id', '<', before);
   return await select.execute();
 }
-
-/** `%text%`, with LIKE's own signs taken literally. */
-export const likePattern = (text: string): string => `%${text.replace(/[\\%_]/g, '\\$&')}%`;

@@ -1,23 +1,9 @@
-import { sql } from 'kysely';
-import type { FileStatus, ThumbnailSize, Visibility } from '../../../shared/contracts/content.ts';
-import { likePattern } from './courses.ts';
-import type { Db } from './tables.ts';
+import { type Selectable, sql } from 'kysely';
+import type { FileStatus, ThumbnailSize } from '../../../shared/contracts/content.ts';
+import { likePattern } from '../../../shared/db/like-pattern.ts';
+import type { ContentTables, Db } from './tables.ts';
 
-export interface FileRow {
-  id: string;
-  name: string;
-  size: number;
-  type: string;
-  sha256: string;
-  status: FileStatus;
-  rejected_reason: string | null;
-  visibility: Visibility;
-  course_id: string | null;
-  owner_id: string;
-  object_key: string;
-  created_at: Date;
-  has_thumbnails: boolean;
-}
+export type FileRow = Omit<Selectable<ContentTables['files']>, 'processed_at'> & { has_thumbnails: boolean };
 
 const files = (db: Db) =>
   db

@@ -1,16 +1,7 @@
-import { sql } from 'kysely';
-import type { LessonKind } from '../../../shared/contracts/content.ts';
-import type { Db } from './tables.ts';
+import { type Selectable, sql } from 'kysely';
+import type { ContentTables, Db } from './tables.ts';
 
-export interface LessonRow {
-  id: string;
-  course_id: string;
-  title: string;
-  kind: LessonKind;
-  body: string;
-  module: string | null;
-  position: number;
-}
+export type LessonRow = Omit<Selectable<ContentTables['lessons']>, 'created_at' | 'updated_at'>;
 
 const COLUMNS = ['id', 'course_id', 'title', 'kind', 'body', 'module', 'position'] as const;
 

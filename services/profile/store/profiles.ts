@@ -8,6 +8,7 @@ import {
   type ProfileChange,
 } from '../../../shared/contracts/profile.ts';
 import type { Executor } from '../../../shared/db/kernel.ts';
+import { likePattern } from '../../../shared/db/like-pattern.ts';
 import { searchName } from './search-name.ts';
 import type { ProfileTables } from './tables.ts';
 
@@ -141,7 +142,7 @@ export interface Search {
 
 /** Profiles with `q` in the name that the viewer may find, by name; one row more than `limit` if there are more. */
 export async function searchProfiles(db: Db, { q, viewer, after, limit }: Search): Promise<Profile[]> {
-  const pattern = `%${searchName(q).replace(/[\\%_]/g, '\\$&')}%`;
+  const pattern = likePattern(searchName(q));
   let query = profiles(db)
     .where('search_name', 'like', pattern)
     .where(sql<boolean>`not coalesce(accounts.disabled or accounts.deleted, false)`)
