@@ -2,6 +2,9 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
 import { CommonEnvironment, type Environment, parseEnvironment } from '../shared/platform/environment.ts';
+import type { ForwardingHeaders } from './proxy/headers.ts';
+import { DEFAULT_UPSTREAM_SETTINGS, type UpstreamSettings } from './upstreams/settings.ts';
+import { parseTargets, type UpstreamTarget } from './upstreams/targets.ts';
 
 /** How long the gateway waits for what, in milliseconds, and how much it lets through. Tests shorten them. */
 export interface GatewayTimings {
@@ -19,14 +22,18 @@ export interface GatewayTimings {
   firstByteMs: number;
   /** Between two pieces of a reply. */
   idleMs: number;
-  /** An upstream that refused is passed over for so long. */
-  downMs: number;
+  /** From a new connection, or the first byte of a request, to the end of its head. */
+  headMs: number;
   /** An unused client connection stays open. */
   keepAliveMs: number;
+  /** An unused connection to a replica stays open: for less than services keep theirs. */
+  upstreamKeepAliveMs: number;
   /** After a refusal, the rest of a body is read and thrown away for so long, so that the client gets the reply. */
   lingerMs: number;
   /** The shared limits' store must answer. */
   storeMs: number;
+  /** All of these are looked at so often: each comes up to so much later. */
+  sweepMs: number;
 }
 
 export const DEFAULT_TIMINGS: GatewayTimings = {
@@ -37,10 +44,12 @@ export const DEFAULT_TIMINGS: GatewayTimings = {
   connectMs: 2_000,
   firstByteMs: 30_000,
   idleMs: 60_000,
-  downMs: 1_000,
+  headMs: 12_000,
   keepAliveMs: 75_000,
+  upstreamKeepAliveMs: 60_000,
   lingerMs: 2_000,
-  storeMs: 250,
+  storeMs: 50,
+  sweepMs: 100,
 };
 
 export interface GatewayConfig {
@@ -48,17 +57,23 @@ export interface GatewayConfig {
   port: number;
   internalHostname: string;
   internalPort: number;
-  /** Base URLs of each service, without a slash at the end. */
-  upstreams: Record<ServiceName, string[]>;
+  /** Where the replicas of each service are found. */
+  upstreams: Record<ServiceName, UpstreamTarget[]>;
+  upstreamSettings: Record<ServiceName | 'dev-mail', UpstreamSettings>;
   publicUrl: string;
   limitScale: number;
-  /** Base URL of the mail catcher, in development. */
-  devMail: string | undefined;
+  /** The mail catcher, in development. */
+  devMail: UpstreamTarget[] | undefined;
   /** Grafana Faro's collector: our pages send it their errors and web vitals. Absent: they load nothing for it. */
   faroUrl: string | undefined;
   corsOrigins: string[];
   /** CIDRs of proxies whose X-Forwarded-For counts. */
   trustedProxies: string[];
+  forwardingHeaders: ForwardingHeaders;
+  /** Open WebSockets from one address: a school may sit behind one. */
+  socketsPerAddress: number;
+  /** Share of the requests that went well that the access log keeps, from 0 to 1. */
+  accessLogSample: number;
   timings: GatewayTimings;
 }
 
@@ -70,29 +85,51 @@ const list = z.string().transform((text) =>
 );
 const httpUrl = z.url({ protocol: /^https?$/, hostname: /.+/ }).transform((url) => url.replace(/\/+$/, ''));
 // Services speak plain HTTP inside the cluster; the hop is the mesh's or the network's to encrypt.
-const httpUrls = list.pipe(
-  z.array(z.url({ protocol: /^http$/ }).transform((url) => new URL(url).origin)).min(1),
-);
+const targets = z.string().transform((text, context) => {
+  try {
+    return parseTargets(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+    return z.NEVER;
+  }
+});
 const origins = list.pipe(z.array(z.url({ protocol: /^https?$/ }).transform((url) => new URL(url).origin)));
 const cidr = z.string().refine(isCidr, 'must be an address or a CIDR such as 10.0.0.0/8');
 const port = z.coerce.number().int().min(0).max(65_535);
 
+const inFlight = z.coerce.number().int().min(1).max(1_000_000);
+const checkMs = z.coerce
+  .number()
+  .int()
+  .max(60_000)
+  .refine((ms) => ms === 0 || ms >= 100, 'must be 0 (no checks) or at least 100');
+
 const upstreamName = <N extends ServiceName>(name: N) =>
   `UPSTREAM_${name.toUpperCase()}` as `UPSTREAM_${Uppercase<N>}`;
+const maxInFlightName = <N extends ServiceName>(name: N) => `${upstreamName(name)}_MAX_IN_FLIGHT` as const;
+const perService = <K extends string, V>(name: (service: ServiceName) => K, value: V) =>
+  Object.fromEntries(SERVICES.map((service) => [name(service), value])) as Record<K, V>;
 
 const GatewayEnvironment = CommonEnvironment.extend({
   HOST: z.string().default('127.0.0.1'),
   PORT: port.default(8080),
   INTERNAL_HOST: z.string().default('127.0.0.1'),
   INTERNAL_PORT: port.default(8081),
-  LYCEUM_DEV_MAIL: httpUrl.optional(),
+  LYCEUM_DEV_MAIL: targets.optional(),
   FARO_URL: httpUrl.optional(),
   CORS_ORIGINS: origins.default([]),
   TRUSTED_PROXIES: list.pipe(z.array(cidr)).default([]),
-  ...(Object.fromEntries(SERVICES.map((name) => [upstreamName(name), httpUrls])) as Record<
-    `UPSTREAM_${Uppercase<ServiceName>}`,
-    typeof httpUrls
-  >),
+  FORWARDED_HEADERS: z.enum(['x-forwarded', 'forwarded', 'both']).default('x-forwarded'),
+  VIA: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{0,64}$/, 'must be a name without spaces')
+    .default(''),
+  SOCKETS_PER_ADDRESS: z.coerce.number().int().min(1).default(20_000),
+  ACCESS_LOG_SAMPLE: z.coerce.number().min(0).max(1).default(1),
+  UPSTREAM_MAX_IN_FLIGHT: inFlight.default(DEFAULT_UPSTREAM_SETTINGS.maxInFlight),
+  UPSTREAM_CHECK_MS: checkMs.default(DEFAULT_UPSTREAM_SETTINGS.checkEveryMs),
+  ...perService(upstreamName, targets),
+  ...perService(maxInFlightName, inFlight.optional()),
 });
 
 /** The gateway's configuration. Throws an Error that lists every wrong or missing variable. */
@@ -103,19 +140,35 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
     port: parsed.PORT,
     internalHostname: parsed.INTERNAL_HOST,
     internalPort: parsed.INTERNAL_PORT,
-    upstreams: Object.fromEntries(SERVICES.map((name) => [name, parsed[upstreamName(name)]])) as Record<
-      ServiceName,
-      string[]
-    >,
+    upstreams: eachService((name) => parsed[upstreamName(name)]),
+    upstreamSettings: {
+      ...eachService((name) => ({
+        ...DEFAULT_UPSTREAM_SETTINGS,
+        maxInFlight: parsed[maxInFlightName(name)] ?? parsed.UPSTREAM_MAX_IN_FLIGHT,
+        checkEveryMs: parsed.UPSTREAM_CHECK_MS,
+      })),
+      // Says nothing about its health.
+      'dev-mail': { ...DEFAULT_UPSTREAM_SETTINGS, checkEveryMs: 0 },
+    },
     publicUrl: (parsed.PUBLIC_URL ?? `http://localhost:${parsed.PORT}`).replace(/\/+$/, ''),
     limitScale: parsed.LYCEUM_LIMIT_SCALE,
     devMail: parsed.LYCEUM_DEV_MAIL,
     faroUrl: parsed.FARO_URL,
     corsOrigins: parsed.CORS_ORIGINS,
     trustedProxies: parsed.TRUSTED_PROXIES,
+    forwardingHeaders: {
+      xForwarded: parsed.FORWARDED_HEADERS !== 'forwarded',
+      forwarded: parsed.FORWARDED_HEADERS !== 'x-forwarded',
+      via: parsed.VIA,
+    },
+    socketsPerAddress: parsed.SOCKETS_PER_ADDRESS,
+    accessLogSample: parsed.ACCESS_LOG_SAMPLE,
     timings: DEFAULT_TIMINGS,
   };
 }
+
+const eachService = <V>(value: (name: ServiceName) => V): Record<ServiceName, V> =>
+  Object.fromEntries(SERVICES.map((name) => [name, value(name)])) as Record<ServiceName, V>;
 
 function isCidr(text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/');

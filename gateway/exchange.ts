@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../shared/auth/tokens.ts';
 import { type Problem, problemBody } from '../shared/errors.ts';
 import { newId } from '../shared/ids.ts';
@@ -9,12 +8,37 @@ import {
   validRequestId,
   validTraceparent,
 } from '../shared/observability/trace.ts';
+import type { Wire } from '../shared/runtime/tcp.ts';
+import type { BodyPace, BodyReader, ClientConnection } from './http/client-connection.ts';
+import type { RequestHead } from './http/head.ts';
+import { type HeaderList, headerOf, removeHeader } from './http/headers.ts';
+import { normaliseTarget } from './http/target.ts';
+import { defaultBit, defaultLines } from './policy/security-headers.ts';
+import type { Route } from './routes.ts';
+
+/** Who answers an exchange hears of what happens to the client. */
+export interface ExchangeListener {
+  /** The client is gone; nobody is left to answer. */
+  onGone(): void;
+  /** What was written has been taken. */
+  onDrain(): void;
+  /** Request and reply have taken longer than the route allows. */
+  onTotalTimeout(): void;
+}
+
+/** Length of a reply that is not known when it begins. */
+export const UNKNOWN_LENGTH = -1;
+
+/** Small pieces of a reply are copied together: one system call instead of several. In bytes. */
+const GATHER_BYTES = 65_536;
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
+const CRLF = Buffer.from('\r\n');
 
 /** One request and its reply on their way through the gateway: what the policies learn about it, and how it is answered. */
 export class Exchange {
   readonly started = performance.now();
   readonly method: string;
-  /** As the client sent it, without the query. */
+  /** Normalised: what the routing rule sees is what the upstream sees. */
   readonly path: string;
   /** With the question mark, or empty. */
   readonly query: string;
@@ -26,64 +50,229 @@ export class Exchange {
   address = '';
   /** How the client reached us or the proxy in front of us. */
   scheme: 'http' | 'https' = 'http';
-  host = '';
   caller: Caller | undefined;
   /** Label in metrics and logs. */
   route = 'none';
   upstream = 'none';
+  /** 0 until there is a reply. */
+  status = 0;
   bytesSent = 0;
-  /** Headers that every reply of this exchange gets; a proxied reply's own headers win over `defaults`. */
-  readonly headers = new Map<string, string>();
-  readonly defaults = new Map<string, string>();
+  listener: ExchangeListener | undefined;
+  /** The line of the routing table, once it is found. */
+  rule: Route | undefined;
+  /** Somebody answers it: no further policy has a say. */
+  handled = false;
+  replyStarted = false;
+  replyEnded = false;
+  /** The connection ends with this reply. */
+  closes = false;
+  /** Our own headers for the reply: they win over the upstream's. */
+  readonly ours: HeaderList = [];
+
+  private chunked = false;
+  private bodiless = false;
+  private headText = '';
+  private pieces: Uint8Array[] = [];
+  private gathered = 0;
 
   constructor(
-    readonly request: IncomingMessage,
-    readonly response: ServerResponse,
-    private readonly lingerMs: number,
+    readonly head: RequestHead,
+    private readonly connection: ClientConnection,
   ) {
-    const target = request.url ?? '/';
-    const mark = target.indexOf('?');
-    this.method = request.method ?? 'GET';
-    this.path = mark < 0 ? target : target.slice(0, mark);
-    this.query = mark < 0 ? '' : target.slice(mark);
-    const requestId = request.headers['x-request-id'];
-    const parent = request.headers.traceparent;
-    this.requestId = typeof requestId === 'string' && validRequestId(requestId) ? requestId : newId();
-    this.continuesTrace = typeof parent === 'string' && validTraceparent(parent);
-    this.traceparent = this.continuesTrace ? childTraceparent(parent as string) : newTraceparent();
-    this.headers.set('x-request-id', this.requestId);
-    this.headers.set('traceparent', this.traceparent);
+    const { path, query } = normaliseTarget(head.target);
+    this.method = head.method;
+    this.path = path;
+    this.query = query;
+    const requestId = headerOf(head.headers, 'x-request-id');
+    const parent = headerOf(head.headers, 'traceparent');
+    this.requestId = requestId !== undefined && validRequestId(requestId) ? requestId : newId();
+    this.continuesTrace = parent !== undefined && validTraceparent(parent);
+    this.traceparent = this.continuesTrace ? childTraceparent(parent!) : newTraceparent();
   }
 
   get traceId(): string {
     return traceIdOf(this.traceparent);
   }
 
+  get host(): string {
+    return this.head.host;
+  }
+
+  get peerAddress(): string {
+    return this.connection.remoteAddress;
+  }
+
   get hasBody(): boolean {
-    const { headers } = this.request;
-    return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    return this.head.chunked || this.head.contentLength > 0;
   }
 
-  /** Tells a client that asked (`Expect: 100-continue`) to send its body. Once per request. */
-  sendContinue(): void {
-    if (this.request.headers.expect?.toLowerCase() === '100-continue') this.response.writeContinue();
+  get gone(): boolean {
+    return this.connection.closed;
   }
 
-  /** Sends a whole reply. `body` is left out for HEAD, with its length kept (RFC 9110, 9.3.2). */
+  header(name: string): string | undefined {
+    return headerOf(this.head.headers, name);
+  }
+
+  /** A header of our own for whatever reply this exchange gets. */
+  setHeader(name: string, value: string): void {
+    for (let index = 0; index < this.ours.length; index += 2) {
+      if (this.ours[index] === name) {
+        this.ours[index + 1] = value;
+        return;
+      }
+    }
+    this.ours.push(name, value);
+  }
+
+  addVary(name: string): void {
+    const known = headerOf(this.ours, 'vary');
+    this.setHeader('vary', known === undefined ? name : `${known}, ${name}`);
+  }
+
+  // The request's body
+
+  readBody(reader: BodyReader, pace: BodyPace): void {
+    this.connection.readBody(reader, pace);
+  }
+  pauseBody(): void {
+    this.connection.pauseBody();
+  }
+  resumeBody(): void {
+    this.connection.resumeBody();
+  }
+  stopBody(): void {
+    this.connection.stopBody();
+  }
+  set totalMs(ms: number) {
+    this.connection.totalMs = ms;
+  }
+
+  // The reply. Everything of one turn is gathered and goes out with `flush`.
+
+  /** A reply before the reply (1xx, RFC 9110, 15.2); a client of HTTP/1.0 would not know it. */
+  inform(status: number, reason: string, lines: string): void {
+    if (this.head.minor === 0 || this.replyStarted) return;
+    this.connection.write(Buffer.from(`HTTP/1.1 ${status} ${reason}\r\n${lines}\r\n`, 'latin1'));
+  }
+
+  /**
+   * Begins the reply. `lines` are complete header lines without framing; `length` is the body's, or UNKNOWN_LENGTH.
+   * `overridden` tells which of our default headers the lines bring themselves.
+   */
+  startReply(status: number, reason: string, lines: string, length: number, overridden = 0): void {
+    this.status = status;
+    this.replyStarted = true;
+    this.handled = true;
+    this.bodiless = this.method === 'HEAD' || status === 204 || status === 304;
+    this.closes = this.connection.closesAfterReply;
+    let text = `HTTP/1.1 ${status} ${reason}\r\n${lines}x-request-id: ${this.requestId}\r\ntraceparent: ${this.traceparent}\r\n`;
+    let skipped = overridden;
+    for (let index = 0; index < this.ours.length; index += 2) {
+      const name = this.ours[index]!;
+      text += `${name}: ${this.ours[index + 1]}\r\n`;
+      skipped |= defaultBit(name);
+    }
+    text += defaultLines(skipped);
+    if (length >= 0) {
+      // 204 has no length at all (RFC 9110, 8.6).
+      if (status !== 204) text += `content-length: ${length}\r\n`;
+    } else if (!this.bodiless) {
+      if (this.head.minor === 1) {
+        this.chunked = true;
+        text += 'transfer-encoding: chunked\r\n';
+      } else {
+        this.closes = true;
+      }
+    }
+    if (this.closes) text += 'connection: close\r\n';
+    else if (this.head.minor === 0) text += 'connection: keep-alive\r\n';
+    this.headText = `${text}\r\n`;
+  }
+
+  /** Adds to the body. Left out where a reply has none (HEAD, 204, 304). */
+  writeReply(piece: Uint8Array): void {
+    if (this.bodiless || piece.byteLength === 0) return;
+    this.bytesSent += piece.byteLength;
+    if (this.chunked) {
+      this.gather(Buffer.from(`${piece.byteLength.toString(16)}\r\n`, 'latin1'));
+      this.gather(piece);
+      this.gather(CRLF);
+    } else {
+      this.gather(piece);
+    }
+  }
+
+  private gather(piece: Uint8Array): void {
+    this.pieces.push(piece);
+    this.gathered += piece.byteLength;
+  }
+
+  /** Sends what was gathered. False: wait for the listener's `onDrain`. */
+  flush(): boolean {
+    const { headText, pieces, gathered } = this;
+    if (headText === '' && gathered === 0) return true;
+    this.headText = '';
+    this.pieces = [];
+    this.gathered = 0;
+    if (headText === '' && pieces.length === 1) return this.connection.write(pieces[0]!);
+    if (gathered <= GATHER_BYTES) {
+      const bytes = Buffer.allocUnsafe(headText.length + gathered);
+      let at = bytes.write(headText, 0, 'latin1');
+      for (const piece of pieces) {
+        bytes.set(piece, at);
+        at += piece.byteLength;
+      }
+      return this.connection.write(bytes);
+    }
+    let taken = headText === '' || this.connection.write(Buffer.from(headText, 'latin1'));
+    for (const piece of pieces) taken = this.connection.write(piece) && taken;
+    return taken;
+  }
+
+  /** The reply is complete. Trailers go out where there are chunks (RFC 9112, 7.1.2). */
+  endReply(trailers: HeaderList = []): void {
+    if (this.chunked && !this.bodiless) {
+      if (trailers.length === 0) {
+        this.gather(LAST_CHUNK);
+      } else {
+        let text = '0\r\n';
+        for (let index = 0; index < trailers.length; index += 2)
+          text += `${trailers[index]}: ${trailers[index + 1]}\r\n`;
+        this.gather(Buffer.from(`${text}\r\n`, 'latin1'));
+      }
+    }
+    this.replyEnded = true;
+    this.flush();
+    this.listener = undefined;
+    this.connection.endReply(this.closes);
+  }
+
+  /** Breaks the connection off: once the head is out, this is the only honest answer left. */
+  cutOff(): void {
+    this.connection.destroy();
+  }
+
+  /** Sends a whole reply. The body is left out for HEAD, with its length kept (RFC 9110, 9.3.2). */
   reply(status: number, headers: Record<string, string>, body: string | Uint8Array = ''): void {
-    if (this.response.headersSent || this.response.destroyed) return;
+    if (this.replyStarted || this.gone) return;
     const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-    const all = new Map([...this.defaults, ...this.headers, ...Object.entries(headers)]);
-    const bodiless = status === 204 || status === 304;
-    if (!bodiless) all.set('content-length', String(bytes.byteLength));
-    const unread = this.hasBody && !this.request.complete;
-    if (unread) all.set('connection', 'close');
-    this.response.writeHead(status, [...all].flat());
-    const withBody = !bodiless && this.method !== 'HEAD';
-    if (withBody) this.bytesSent = bytes.byteLength;
-    if (!unread) return void (withBody ? this.response.end(bytes) : this.response.end());
-    if (withBody) this.response.write(bytes);
-    this.endAfterLingering();
+    let lines = `date: ${httpDate()}\r\n`;
+    for (const name in headers) {
+      // What the reply says about itself wins over what policies have said before.
+      removeHeader(this.ours, name);
+      lines += `${name}: ${headers[name]}\r\n`;
+    }
+    const overridden = Object.keys(headers).reduce((bits, name) => bits | defaultBit(name), 0);
+    this.startReply(
+      status,
+      REASONS[status] ?? '',
+      lines,
+      status === 304 ? UNKNOWN_LENGTH : bytes.byteLength,
+      overridden,
+    );
+    this.writeReply(bytes);
+    this.endReply();
   }
 
   replyProblem(problem: Problem): void {
@@ -101,23 +290,57 @@ export class Exchange {
     );
   }
 
-  /**
-   * Ends a reply that was given before the body was read: the rest is read and thrown away for a moment, because
-   * closing with unread bytes resets the connection and the client may lose the reply (RFC 9112, 9.6).
-   */
-  endAfterLingering(): void {
-    const { request, response } = this;
-    let done = false;
-    const finish = (): void => {
-      if (done) return;
-      done = true;
-      clearTimeout(timer);
-      response.end();
-      if (!request.complete) request.destroy();
-    };
-    const timer = setTimeout(finish, this.lingerMs);
-    request.on('end', finish).on('close', finish).on('error', finish);
-    request.removeAllListeners('data');
-    request.resume();
+  /** Says yes to an upgrade; `detach` follows. */
+  switchProtocols(protocol: string, lines: string): void {
+    this.status = 101;
+    this.replyStarted = true;
+    this.connection.write(
+      Buffer.from(
+        `HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${protocol}\r\n` +
+          `x-request-id: ${this.requestId}\r\n${lines}\r\n`,
+        'latin1',
+      ),
+    );
+  }
+
+  /** Leaves HTTP: the bytes of both directions are the caller's from here on. */
+  detach(): { wire: Wire; rest: Buffer | undefined } {
+    return this.connection.detach();
   }
 }
+
+let dateAt = 0;
+let dateText = '';
+/** The Date header (RFC 9110, 6.6.1), made once a second. */
+function httpDate(): string {
+  const now = Date.now();
+  if (now - dateAt >= 1_000) {
+    dateAt = now - (now % 1_000);
+    dateText = new Date(dateAt).toUTCString();
+  }
+  return dateText;
+}
+
+/** The phrases of the statuses we answer with ourselves; clients ignore them (RFC 9112, 4). */
+const REASONS: Record<number, string> = {
+  200: 'OK',
+  204: 'No Content',
+  304: 'Not Modified',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  414: 'URI Too Long',
+  417: 'Expectation Failed',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+};

@@ -517,7 +517,7 @@ describe('configuration', () => {
       UPSTREAM_CHAT: 'http://a:1, http://b:2',
       CORS_ORIGINS: 'https://x.example/',
     });
-    expect(config.upstreams.chat).toEqual(['http://a:1', 'http://b:2']);
+    expect(config.upstreams.chat.map(({ url }) => url)).toEqual(['http://a:1', 'http://b:2']);
     expect(config.corsOrigins).toEqual(['https://x.example']);
     expect([config.port, config.internalPort, config.publicUrl]).toEqual([
       8080,

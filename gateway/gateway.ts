@@ -1,30 +1,28 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TokenVerifier } from '../shared/auth/tokens.ts';
 import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
-import { Problem, toProblem } from '../shared/errors.ts';
-import { newId } from '../shared/ids.ts';
+import { toProblem } from '../shared/errors.ts';
 import type { Log } from '../shared/observability/log.ts';
 import type { Metrics } from '../shared/observability/metrics.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
-import { listenGateway } from '../shared/runtime/gateway-server.ts';
 import type { GatewayConfig } from './config.ts';
-import { Exchange } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
+import { Deadlines } from './http/deadlines.ts';
+import { listenHttp } from './http/server.ts';
+import { ConnectionPool } from './http/upstream-connection.ts';
 import { createReadiness, serveInternal } from './internal.ts';
 import { gatewayMetrics } from './metrics.ts';
 import { createOpenApi } from './openapi.ts';
 import { createPages } from './pages.ts';
-import { recordAccess } from './policy/access-log.ts';
-import { authenticate } from './policy/authenticate.ts';
+import { createAccessLog } from './policy/access-log.ts';
+import { createAdmission } from './policy/admission.ts';
 import { createClientOrigin } from './policy/client-address.ts';
-import { allowedOrigins, applyCors } from './policy/cors.ts';
-import { checkRequestHead } from './policy/host.ts';
-import { createRateLimiter } from './policy/rate-limit.ts';
-import { addSecurityHeaders } from './policy/security-headers.ts';
-import { ClientGone } from './proxy/body.ts';
-import { createHttpProxy } from './proxy/http.ts';
-import { UpstreamPool } from './proxy/upstreams.ts';
-import { type GatewayRoute, matchRoute, publicMethods, RATE_CLASSES, rateClassOf } from './routes.ts';
-import { createSocketDoor, rawProblem, SOCKET_PATH, webSocketOnly } from './sockets.ts';
+import { allowedOrigins, createCors } from './policy/cors.ts';
+import { checkMethod } from './policy/method.ts';
+import { addTransportSecurity } from './policy/security-headers.ts';
+import { HttpProxy } from './proxy/http.ts';
+import { createRouteTable, ROUTES } from './routes.ts';
+import { createSocketDoor, SOCKET_PATH, webSocketOnly } from './sockets.ts';
+import { UpstreamPool } from './upstreams/pool.ts';
 
 export interface GatewayOptions {
   config: GatewayConfig;
@@ -45,80 +43,89 @@ export interface RunningGateway {
   stop(graceMs: number): Promise<void>;
 }
 
-/** The one door of the platform: every request goes through the steps of `answer`, every socket through `sockets.ts`. */
+/** One policy. It answers the exchange, throws the Problem to answer with, or does nothing; a promise only if it must wait. */
+type Step = (exchange: Exchange) => void | Promise<void>;
+
+/** The one door of the platform: every request goes through `steps`, every socket through `sockets.ts`. */
 export async function createGateway(options: GatewayOptions): Promise<RunningGateway> {
-  const { config, ephemeral, localStore, tokens, log } = options;
+  const { config, ephemeral, log } = options;
   const { timings } = config;
   const metrics = gatewayMetrics(options.metrics);
-  const pools = Object.fromEntries(
-    SERVICES.map((name) => [name, new UpstreamPool(name, config.upstreams[name], timings.downMs)]),
-  ) as Record<ServiceName, UpstreamPool>;
+  const deadlines = new Deadlines(timings.sweepMs);
+  const connectionsTo = (address: { hostname: string; port: number }) =>
+    new ConnectionPool(address, { ...timings, keepAliveMs: timings.upstreamKeepAliveMs }, deadlines);
+  const pools = {} as Record<ServiceName, UpstreamPool<ConnectionPool>>;
+  const openPool = (name: ServiceName | 'dev-mail', targets: GatewayConfig['upstreams'][ServiceName]) =>
+    new UpstreamPool<ConnectionPool>({
+      name,
+      targets,
+      settings: config.upstreamSettings[name],
+      connect: connectionsTo,
+      closeConnections: (connections, graceful) => connections.close(graceful),
+      log,
+      metrics,
+    });
+  for (const name of SERVICES) pools[name] = openPool(name, config.upstreams[name]);
+  const mail = config.devMail ? openPool('dev-mail', config.devMail) : undefined;
+  const allPools = [...Object.values(pools), ...(mail ? [mail] : [])];
+  await Promise.all(allPools.map((pool) => pool.start()));
+
+  const routes = createRouteTable(ROUTES, timings);
   const origins = allowedOrigins(config.corsOrigins, config.publicUrl);
-  const clientOrigin = createClientOrigin(config.trustedProxies);
-  const limiter = createRateLimiter({
-    store: ephemeral,
-    local: localStore,
-    scale: config.limitScale,
-    storeMs: timings.storeMs,
-    metrics,
-    log,
-  });
-  const proxy = createHttpProxy(timings, metrics);
+  const admission = createAdmission({ ...options, metrics });
+  const accessLog = createAccessLog(log, metrics, config.accessLogSample);
+  const proxy = new HttpProxy({ ...timings, names: config.forwardingHeaders, filters: [], metrics, fail });
   const openApi = createOpenApi(pools, config.publicUrl, log);
   const readiness = createReadiness(Object.values(pools), ephemeral);
   let draining = false;
-  const pages = await createPages({ config, openApi, proxy, readiness, draining: () => draining });
-  const sockets = createSocketDoor({
-    pool: pools.chat,
-    origins,
-    clientOrigin,
-    limiter,
-    timings,
-    metrics,
-    log,
+  const pages = await createPages({
+    config,
+    openApi,
+    mail: mail && ((exchange, rule) => proxy.forward(exchange, rule, mail)),
+    readiness,
+    draining: () => draining,
   });
+  const https = config.publicUrl.startsWith('https://');
+  const readOrigin = createClientOrigin(config.trustedProxies);
+  const sockets = createSocketDoor({ pool: pools.chat, origins, admission, config, deadlines, metrics, log });
 
-  /** The way of a request, step by step. What a step throws is the reply. */
-  async function answer(exchange: Exchange): Promise<void> {
-    Object.assign(exchange, clientOrigin(exchange.request));
-    addSecurityHeaders(exchange, config.publicUrl);
-    checkRequestHead(exchange);
-    if (applyCors(exchange, origins)) return;
-    if (await pages(exchange)) return;
+  /** The way of a request, in order. */
+  const steps: readonly Step[] = [
+    (exchange) => void Object.assign(exchange, readOrigin({ socket: { remoteAddress: exchange.peerAddress }, headers: { 'x-forwarded-for': exchange.header('x-forwarded-for'), 'x-forwarded-proto': exchange.header('x-forwarded-proto') } } as never)),
+    (exchange) => addTransportSecurity(exchange, https),
+    checkMethod,
+    createCors(origins),
+    sockets.upgrade,
+    pages,
+    findRoute,
+    admission.authenticate,
+    admission.limit,
+    (exchange) => proxy.forward(exchange, exchange.rule!, pools[exchange.rule!.upstream]),
+  ];
+
+  function findRoute(exchange: Exchange): void {
     if (exchange.path === SOCKET_PATH || exchange.path === '/socket.io') throw webSocketOnly();
-    const open = publicMethods(exchange.path);
-    if (open.length > 0 && !open.some((method) => method === exchange.method)) {
-      throw new Problem('method-not-allowed', undefined, { headers: { allow: open.join(', ') } });
-    }
-    const route = matchRoute(exchange.method, exchange.path);
-    if (!route) throw new Problem('not-found', 'There is no such route.');
-    exchange.route = route.name;
-    await admit(exchange, route);
-    await proxy.forward(exchange, route, pools[route.upstream]);
+    exchange.rule = routes.find(exchange.method, exchange.path);
+    exchange.route = exchange.rule.name;
   }
 
-  /** Who it is, then how often: a refused token counts against its address. */
-  async function admit(exchange: Exchange, route: GatewayRoute): Promise<void> {
+  function run(exchange: Exchange, from: number): void {
     try {
-      await authenticate(exchange, route, tokens);
+      for (let index = from; index < steps.length && !exchange.handled && !exchange.gone; index++) {
+        const waiting = steps[index]!(exchange);
+        if (waiting === undefined) continue;
+        waiting.then(
+          () => run(exchange, index + 1),
+          (error) => fail(exchange, error),
+        );
+        return;
+      }
     } catch (error) {
-      if (error instanceof Problem && error.status === 401)
-        await limiter.take(exchange, RATE_CLASSES.refused);
-      throw error;
+      fail(exchange, error);
     }
-    await limiter.take(exchange, rateClassOf(route, exchange.method));
-  }
-
-  function onRequest(request: IncomingMessage, response: ServerResponse): void {
-    const exchange = new Exchange(request, response, timings.lingerMs);
-    request.on('error', () => {});
-    response.on('error', () => {});
-    recordAccess(exchange, log, metrics);
-    answer(exchange).catch((error) => fail(exchange, error));
   }
 
   function fail(exchange: Exchange, error: unknown): void {
-    if (error instanceof ClientGone) return void exchange.response.destroy();
     const problem = toProblem(error);
     if (problem.status >= 500) {
       const cause = problem.cause ?? problem;
@@ -131,7 +138,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
       );
     }
     // Once the head is out, breaking off is the only honest answer left.
-    if (exchange.response.headersSent) exchange.response.destroy();
+    if (exchange.replyStarted) exchange.cutOff();
     else exchange.replyProblem(problem);
   }
 
@@ -141,20 +148,21 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     metrics,
     readiness,
   });
-  const server = await listenGateway({
+  const server = listenHttp({
     hostname: config.hostname,
     port: config.port,
     reusePort: options.reusePort ?? false,
-    keepAliveMs: timings.keepAliveMs,
-    onRequest,
-    onUpgrade: sockets.upgrade,
-    malformedReply: (code) =>
-      rawProblem(
-        code === 'HPE_HEADER_OVERFLOW'
-          ? new Problem('headers-too-large')
-          : new Problem('validation-failed', 'Not a valid HTTP/1.1 request.'),
-        { requestId: newId(), headers: new Map() },
-      ),
+    timings,
+    deadlines,
+    onRequest(exchange) {
+      metrics.inFlight.inc();
+      run(exchange, 0);
+    },
+    onDone(exchange, cutOff) {
+      metrics.inFlight.dec();
+      accessLog.record(exchange, cutOff);
+    },
+    onMalformed: () => metrics.malformed.inc(),
   });
   log.info({ port: server.port, internalPort: internal.port }, 'gateway is up');
 
@@ -165,8 +173,10 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
       draining = true;
       openApi.stop();
       await Promise.all([sockets.stop(graceMs), server.stop(graceMs)]);
-      proxy.close();
+      for (const pool of allPools) pool.stop();
       await internal.stop(graceMs);
+      accessLog.close();
+      deadlines.stop();
       log.info({}, 'gateway has stopped');
     },
   };

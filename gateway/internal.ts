@@ -3,8 +3,8 @@ import { newId } from '../shared/ids.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
 import { type HttpServer, serve } from '../shared/runtime/serve.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { type DependencyState, probePool } from './probe.ts';
-import type { UpstreamPool } from './proxy/upstreams.ts';
+import type { Health } from './upstreams/replica.ts';
+import type { HttpPool } from './proxy/http.ts';
 
 /** How long an answer about readiness is used again, in milliseconds: probes come from many sides. */
 const FRESH_MS = 1_000;
@@ -14,8 +14,20 @@ export interface Readiness {
   dependencies: Record<string, DependencyState>;
 }
 
+export interface DependencyState {
+  ok: boolean;
+  /** Per replica, for services. */
+  replicas?: Record<string, Health>;
+}
+
+async function stateOf(pool: HttpPool): Promise<DependencyState> {
+  await pool.check();
+  const { ready, replicas } = pool.state();
+  return { ok: ready, replicas: Object.fromEntries(replicas.map(({ name, health }) => [name, health])) };
+}
+
 /** The state of each dependency, asked at most once a second. */
-export function createReadiness(pools: UpstreamPool[], ephemeral: EphemeralStore): () => Promise<Readiness> {
+export function createReadiness(pools: HttpPool[], ephemeral: EphemeralStore): () => Promise<Readiness> {
   let known: Promise<Readiness> | undefined;
   let askedAt = 0;
   const ask = async (): Promise<Readiness> => {
@@ -27,7 +39,7 @@ export function createReadiness(pools: UpstreamPool[], ephemeral: EphemeralStore
       setTimeout(() => resolve({ ok: false }), 2_000).unref?.(),
     );
     const entries: [string, DependencyState][] = await Promise.all([
-      ...pools.map(async (pool): Promise<[string, DependencyState]> => [pool.name, await probePool(pool)]),
+      ...pools.map(async (pool): Promise<[string, DependencyState]> => [pool.name, await stateOf(pool)]),
       Promise.race([store, late]).then((state): [string, DependencyState] => ['ephemeral-store', state]),
     ]);
     return { ready: entries.every(([, { ok }]) => ok), dependencies: Object.fromEntries(entries) };

@@ -1,5 +1,8 @@
-import { Counter, Gauge, Histogram } from 'prom-client';
+import { Counter, Gauge } from 'prom-client';
 import type { Metrics } from '../shared/observability/metrics.ts';
+import { QuickHistogram } from '../shared/observability/quick-histogram.ts';
+import { observeUpstreams } from './upstreams/metrics.ts';
+import type { ObservedPool } from './upstreams/state.ts';
 
 /** What the gateway counts beside what every service counts. */
 export interface GatewayMetrics {
@@ -7,9 +10,12 @@ export interface GatewayMetrics {
   /** Rate, errors and duration per route of the table. */
   requests: Metrics['requests'];
   /** The same per service behind it. */
-  upstreamRequests: Histogram<'upstream' | 'status'>;
+  upstreamRequests: QuickHistogram<[upstream: string, status: string]>;
   upstreamFailures: Counter<'upstream' | 'kind'>;
+  /** Every pool of replicas there is: they are asked when metrics are read. */
+  upstreams: Set<ObservedPool>;
   inFlight: Gauge;
+  malformed: Counter;
   openSockets: Gauge;
   socketsClosed: Counter<'reason'>;
   rateLimits: Counter<'class' | 'outcome' | 'store'>;
@@ -20,7 +26,7 @@ export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics 
   return {
     registry,
     requests,
-    upstreamRequests: new Histogram({
+    upstreamRequests: new QuickHistogram({
       name: 'lyceum_gateway_upstream_duration_seconds',
       help: 'Time of a proxied request, from its head to the end of its reply.',
       labelNames: ['upstream', 'status'],
@@ -33,9 +39,15 @@ export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics 
       labelNames: ['upstream', 'kind'],
       registers,
     }),
+    upstreams: observeUpstreams(registry),
     inFlight: new Gauge({
       name: 'lyceum_gateway_requests_in_flight',
       help: 'Requests being answered.',
+      registers,
+    }),
+    malformed: new Counter({
+      name: 'lyceum_gateway_malformed_requests_total',
+      help: 'Requests refused because they could not be read as HTTP/1.1.',
       registers,
     }),
     openSockets: new Gauge({

@@ -4,7 +4,7 @@ import type { OpenApiDocument } from '../shared/http/openapi.ts';
 import type { Log } from '../shared/observability/log.ts';
 import { VERSION } from '../shared/platform/version.ts';
 import { probe } from './probe.ts';
-import type { UpstreamPool } from './proxy/upstreams.ts';
+import type { HttpPool } from './proxy/http.ts';
 
 const UNTIL_COMPLETE_MS = 1_000;
 const ONCE_COMPLETE_MS = 60_000;
@@ -17,7 +17,7 @@ export interface OpenApiSource {
 
 /** Keeps the services' documents merged into one. A service that is down keeps the part that was last seen of it. */
 export function createOpenApi(
-  pools: Record<ServiceName, UpstreamPool>,
+  pools: Record<ServiceName, HttpPool>,
   publicUrl: string,
   log: Log,
 ): OpenApiSource {
@@ -67,11 +67,11 @@ export function createOpenApi(
   };
 }
 
-async function fetchPart(pool: UpstreamPool): Promise<OpenApiDocument> {
-  let last: unknown;
-  for (const { host } of pool.order()) {
+async function fetchPart(pool: HttpPool): Promise<OpenApiDocument> {
+  let last: unknown = new Error('no replica');
+  for (const { name } of pool.replicas) {
     try {
-      return (await (await probe(`http://${host}/openapi.json`, 3_000)).json()) as OpenApiDocument;
+      return (await (await probe(`http://${name}/openapi.json`, 3_000)).json()) as OpenApiDocument;
     } catch (error) {
       last = error;
     }

@@ -6,28 +6,24 @@ import type { Exchange } from './exchange.ts';
 import type { Readiness } from './internal.ts';
 import type { OpenApiSource } from './openapi.ts';
 import { pagePolicy } from './policy/security-headers.ts';
-import type { HttpProxy } from './proxy/http.ts';
-import { UpstreamPool } from './proxy/upstreams.ts';
+import type { ProxyRule } from './proxy/http.ts';
 
-/** Answers what the gateway itself has to say. Resolves to false for every other path. */
-export type Pages = (exchange: Exchange) => Promise<boolean>;
+/** Answers what the gateway itself has to say, and leaves every other path alone. */
+export type Pages = (exchange: Exchange) => void | Promise<void>;
 
 /** Health, readiness, the API's description and the pages in `web/`; in development also the mail that was sent. */
 export async function createPages(options: {
   config: GatewayConfig;
   openApi: OpenApiSource;
-  proxy: HttpProxy;
+  /** Passes a request on to the mail catcher; absent outside of development. */
+  mail: ((exchange: Exchange, rule: ProxyRule) => void) | undefined;
   readiness: () => Promise<Readiness>;
   draining: () => boolean;
 }): Promise<Pages> {
-  const { config, openApi, proxy, readiness, draining } = options;
+  const { config, openApi, mail, readiness, draining } = options;
   const assets = await loadAssets({ devMail: config.devMail !== undefined, faroUrl: config.faroUrl });
   const policy = pagePolicy(config.faroUrl);
-  const mail = config.devMail
-    ? new UpstreamPool('dev-mail', [config.devMail], config.timings.downMs)
-    : undefined;
-
-  const dynamic: Record<string, (exchange: Exchange) => unknown> = {
+  const dynamic: Record<string, (exchange: Exchange) => void | Promise<void>> = {
     '/healthz': (exchange) => json(exchange, 200, { status: 'ok' }),
     '/readyz': async (exchange) => {
       // Without details, and true as long as something can be answered: one service that is down must not take
@@ -49,21 +45,22 @@ export async function createPages(options: {
     },
   };
 
-  return async (exchange) => {
+  return (exchange) => {
     const { path, method } = exchange;
     const asset = assets.get(path);
     const isMail = mail !== undefined && (path === '/dev/mail' || path === '/dev/mail.json');
-    if (!asset && !Object.hasOwn(dynamic, path) && !isMail) return false;
+    if (!asset && !isMail && !Object.hasOwn(dynamic, path)) return;
     exchange.route = isMail ? 'dev-mail' : 'page';
     if (method !== 'GET' && method !== 'HEAD') {
       throw new Problem('method-not-allowed', undefined, { headers: { allow: 'GET, HEAD' } });
     }
-    if (isMail) await proxy.forward(exchange, { body: 'json', bodyLimit: 0 }, mail);
-    else if (asset) sendCached(exchange, asset, 'public, max-age=300', policy);
-    else await dynamic[path]!(exchange);
-    return true;
+    if (isMail) return mail(exchange, { ...MAIL_RULE, firstByteMs: config.timings.firstByteMs });
+    if (asset) return sendCached(exchange, asset, 'public, max-age=300', policy);
+    return dynamic[path]!(exchange);
   };
 }
+
+const MAIL_RULE = { body: 'json', bodyLimit: 0, totalMs: 0, retries: 0 } as const;
 
 function json(exchange: Exchange, status: number, body: object): void {
   exchange.reply(
@@ -75,14 +72,14 @@ function json(exchange: Exchange, status: number, body: object): void {
 
 /** A reply with an entity tag that answers If-None-Match (RFC 9110, 13.1.2), compressed for who understands it. */
 function sendCached(exchange: Exchange, asset: Asset, cacheControl: string, policy: string): void {
-  const { headers } = exchange.request;
-  exchange.headers.set('content-security-policy', policy);
-  exchange.headers.set('vary', [exchange.headers.get('vary'), 'Accept-Encoding'].filter(Boolean).join(', '));
+  const ifNoneMatch = exchange.header('if-none-match');
+  exchange.setHeader('content-security-policy', policy);
+  exchange.addVary('Accept-Encoding');
   const common = { etag: asset.etag, 'cache-control': cacheControl };
-  if (headers['if-none-match'] && matchesEtag(headers['if-none-match'], asset.etag, true))
+  if (ifNoneMatch && matchesEtag(ifNoneMatch, asset.etag, true))
     return exchange.reply(304, common);
   const accepts = /(?:^|,)\s*gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))/i.test(
-    String(headers['accept-encoding'] ?? ''),
+    exchange.header('accept-encoding') ?? '',
   );
   const compressed = accepts ? asset.gzip() : undefined;
   exchange.reply(

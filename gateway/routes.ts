@@ -1,4 +1,5 @@
 import type { ServiceName } from '../shared/contracts/common.ts';
+import { Problem } from '../shared/errors.ts';
 
 /** The routing table as data. What no line lets through does not exist: services' /metrics and /healthz never do. */
 
@@ -52,6 +53,8 @@ export const RATE_CLASSES = {
 } as const satisfies Record<string, RateClass>;
 export type RateClassName = keyof typeof RATE_CLASSES;
 
+const DEFAULT_RETRIES = 2;
+
 export interface GatewayRoute {
   /** Label in metrics and logs. */
   name: string;
@@ -68,8 +71,12 @@ export interface GatewayRoute {
   bodyLimit: number;
   /** Absent: `read` for GET and HEAD, `write` for the rest. */
   limit?: RateClassName;
+  /** How often a request that may be repeated is sent to another replica. Absent: DEFAULT_RETRIES. */
+  retries?: number;
   /** Milliseconds from the end of the request to the head of the reply, where the default does not do. */
   firstByteMs?: number;
+  /** Milliseconds for the whole exchange. Absent: as long as bytes flow. */
+  totalMs?: number;
 }
 
 const JSON_BODY = { body: 'json', bodyLimit: MiB } as const;
@@ -171,36 +178,128 @@ export const ROUTES: readonly GatewayRoute[] = [
   service('analytics', '/api/analytics/**'),
 ];
 
-const compiled = ROUTES.map((route) => ({
-  route,
-  pattern: new RegExp(
-    `^${route.pattern
-      .replace(/[.]/g, '\\.')
-      .replace(/\{\w+\}/g, '[^/]+')
-      .replace(/\/\*\*$/, '(?:/.*)?')}$`,
-  ),
-}));
-
-/** The line for a request, or undefined: then there is nothing there. */
-export function matchRoute(method: string, path: string): GatewayRoute | undefined {
-  return compiled.find(
-    ({ route, pattern }) =>
-      pattern.test(path) && (!route.methods || route.methods.includes(method as Method)),
-  )?.route;
+/** A line of the table with everything filled in. */
+export interface Route extends GatewayRoute {
+  retries: number;
+  firstByteMs: number;
+  totalMs: number;
+  /** What its reading and its writing requests count against. */
+  readLimit: RateClass;
+  writeLimit: RateClass;
 }
 
-/**
- * The methods of a path that has public lines, or none: such lines name all methods of their path, so that another
- * method is refused as what it is, and not for want of a token.
- */
-export const publicMethods = (path: string): Method[] => [
-  ...new Set(
-    compiled
-      .filter(({ route, pattern }) => route.token === 'none' && pattern.test(path))
-      .flatMap(({ route }) => route.methods ?? METHODS),
-  ),
-];
+export interface RouteTable {
+  routes: readonly Route[];
+  /**
+   * The first line that fits. Throws `not-found`, or `method-not-allowed` where a public line names all methods of
+   * its path: so another method is refused as what it is, and not for want of a token.
+   */
+  find(method: string, path: string): Route;
+}
+
+interface Line {
+  route: Route;
+  segments: readonly string[];
+  /** The last segment was `**`. */
+  open: boolean;
+}
+
+/** Makes the table. Throws an Error that says which line is wrong: two of one name, a pattern that can't be, no limit. */
+export function createRouteTable(
+  rows: readonly GatewayRoute[],
+  defaults: { firstByteMs: number },
+): RouteTable {
+  const lines = rows.map((row): Line => {
+    checkRow(row);
+    const segments = row.pattern.slice(1).split('/');
+    const open = segments.at(-1) === '**';
+    return {
+      route: {
+        ...row,
+        retries: row.retries ?? DEFAULT_RETRIES,
+        firstByteMs: row.firstByteMs ?? defaults.firstByteMs,
+        totalMs: row.totalMs ?? 0,
+        readLimit: RATE_CLASSES[row.limit ?? 'read'],
+        writeLimit: RATE_CLASSES[row.limit ?? 'write'],
+      },
+      segments: open ? segments.slice(0, -1) : segments,
+      open,
+    };
+  });
+  const seen = new Set<string>();
+  for (const { route } of lines) {
+    const key = `${route.pattern} ${route.methods?.join() ?? '*'}`;
+    if (seen.has(key)) throw new Error(`gateway/routes.ts: ${route.name} repeats ${key}`);
+    seen.add(key);
+  }
+  // By the first two segments, which no line has as a parameter: a request looks at a handful of lines.
+  const byArea = new Map<string, Line[]>();
+  for (const line of lines) {
+    const area = line.segments.slice(0, 2).join('/');
+    byArea.set(area, [...(byArea.get(area) ?? []), line]);
+  }
+
+  return {
+    routes: lines.map(({ route }) => route),
+    find(method, path) {
+      const second = path.indexOf('/', 1);
+      const third = second < 0 ? -1 : path.indexOf('/', second + 1);
+      const candidates =
+        byArea.get(path.slice(1, third < 0 ? path.length : third)) ??
+        (second < 0 ? undefined : byArea.get(path.slice(1, second)));
+      if (!candidates) throw new Problem('not-found', 'There is no such route.');
+      let found: Route | undefined;
+      let open: string[] | undefined;
+      let openFits = false;
+      for (const line of candidates) {
+        if (!fits(line, path)) continue;
+        const { route } = line;
+        const methodFits = !route.methods || route.methods.includes(method as Method);
+        if (methodFits) found ??= route;
+        if (route.token !== 'none') continue;
+        open ??= [];
+        open.push(...(route.methods ?? METHODS));
+        openFits ||= methodFits;
+      }
+      if (open && !openFits)
+        throw new Problem('method-not-allowed', undefined, { headers: { allow: [...new Set(open)].join(', ') } });
+      if (!found) throw new Problem('not-found', 'There is no such route.');
+      return found;
+    },
+  };
+}
+
+function fits({ segments, open }: Line, path: string): boolean {
+  let position = 0;
+  for (const segment of segments) {
+    if (position >= path.length) return false;
+    const start = position + 1;
+    let end = path.indexOf('/', start);
+    if (end < 0) end = path.length;
+    if (segment.charCodeAt(0) === OPEN_BRACE ? end === start : !isSegment(path, start, end, segment)) return false;
+    position = end;
+  }
+  return open || position === path.length;
+}
+
+const OPEN_BRACE = 123;
+const isSegment = (path: string, start: number, end: number, segment: string): boolean =>
+  end - start === segment.length && path.startsWith(segment, start);
+
+function checkRow(row: GatewayRoute): void {
+  const wrong = (what: string): never => {
+    throw new Error(`gateway/routes.ts: ${row.name}: ${what}`);
+  };
+  if (!/^\/[a-z.{}A-Z*/-]+$/.test(row.pattern) || row.pattern.includes('//')) wrong(`pattern ${row.pattern}`);
+  const segments = row.pattern.slice(1).split('/');
+  if (segments.slice(0, 2).some((segment) => segment.startsWith('{'))) wrong('a parameter at its beginning');
+  if (segments.slice(0, -1).includes('**')) wrong('** is the last segment only');
+  if (!Number.isSafeInteger(row.bodyLimit) || row.bodyLimit < 0) wrong(`body limit ${row.bodyLimit}`);
+  for (const ms of [row.firstByteMs, row.totalMs])
+    if (ms !== undefined && !(ms >= 0)) wrong(`a time-out of ${ms} ms`);
+  if (row.limit !== undefined && !Object.hasOwn(RATE_CLASSES, row.limit)) wrong(`limit ${row.limit}`);
+}
 
 /** Which limit a request counts against. */
-export const rateClassOf = (route: GatewayRoute, method: string): RateClass =>
-  RATE_CLASSES[route.limit ?? (method === 'GET' || method === 'HEAD' ? 'read' : 'write')];
+export const rateClassOf = (route: Route, method: string): RateClass =>
+  method === 'GET' || method === 'HEAD' ? route.readLimit : route.writeLimit;

@@ -1,33 +1,35 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
-import { Problem, problemBody, toProblem, unavailable } from '../shared/errors.ts';
+import { Problem, unavailable } from '../shared/errors.ts';
 import type { Log } from '../shared/observability/log.ts';
-import type { GatewayTimings } from './config.ts';
-import { Exchange } from './exchange.ts';
+import type { GatewayConfig } from './config.ts';
+import type { Exchange } from './exchange.ts';
+import type { Deadlines } from './http/deadlines.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import type { createClientOrigin } from './policy/client-address.ts';
-import { checkRequestHead } from './policy/host.ts';
-import type { RateLimiter } from './policy/rate-limit.ts';
+import { limitKeyOf } from './policy/client-address.ts';
+import type { Admission } from './policy/admission.ts';
 import { dialWebSocket } from './proxy/dial.ts';
 import { CLOSE } from './proxy/frames.ts';
-import type { UpstreamPool } from './proxy/upstreams.ts';
-import { type RelayedSocket, relayWebSocket } from './proxy/websocket.ts';
+import type { HttpPool } from './proxy/http.ts';
+import { RelayedSocket } from './proxy/websocket.ts';
 import { RATE_CLASSES } from './routes.ts';
 
 export const SOCKET_PATH = '/socket.io/';
+/** Of the time a stopping gateway has, the share over which it closes its sockets: clients come back spread out. */
+const CLOSING_SHARE = 0.6;
+const LONGEST_CLOSING_MS = 10_000;
 
 export interface SocketDoor {
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
-  /** Closes every socket with 1001 and drops after `graceMs` what is left. */
+  /** Takes the exchange over if it asks for another protocol. */
+  upgrade(exchange: Exchange): void | Promise<void>;
+  /** Closes every socket with 1001, spread over a part of `graceMs`, and drops after `graceMs` what is left. */
   stop(graceMs: number): Promise<void>;
 }
 
 interface SocketDoorOptions {
-  pool: UpstreamPool;
+  pool: HttpPool;
   origins: ReadonlySet<string>;
-  clientOrigin: ReturnType<typeof createClientOrigin>;
-  limiter: RateLimiter;
-  timings: GatewayTimings;
+  admission: Admission;
+  config: GatewayConfig;
+  deadlines: Deadlines;
   metrics: GatewayMetrics;
   log: Log;
 }
@@ -37,134 +39,125 @@ interface SocketDoorOptions {
  * Socket.IO packet, not in the handshake, so chat checks it. The upstream is dialled before the client is told yes.
  */
 export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
-  const { pool, origins, clientOrigin, limiter, timings, metrics, log } = options;
+  const { pool, origins, admission, config, deadlines, metrics, log } = options;
+  const { timings } = config;
   const open = new Set<RelayedSocket>();
+  const perAddress = new Map<string, number>();
   let stopping = false;
+  let onAllClosed: (() => void) | undefined;
 
-  async function relay(exchange: Exchange, client: Socket, head: Buffer, gone: AbortSignal): Promise<void> {
-    checkRequestHead(exchange);
+  async function relay(exchange: Exchange): Promise<void> {
+    exchange.route = 'socket';
     checkHandshake(exchange);
-    const { origin } = exchange.request.headers;
+    const origin = exchange.header('origin');
     if (origin !== undefined && !origins.has(origin))
       throw new Problem('forbidden', 'This origin may not open sockets.');
+    // Most clients send their token in the first packet, to chat; one that sends it here is held to it.
+    await admission.authenticate(exchange);
     if (stopping) throw unavailable('The gateway');
-    await limiter.take(exchange, RATE_CLASSES.socket);
-
-    const dialled = await dialWebSocket(exchange, pool, timings.connectMs + timings.firstByteMs, gone);
-    if (client.destroyed) return void dialled.socket.destroy();
-    if (dialled.status !== 101) {
-      dialled.socket.on('error', () => {}).destroy();
-      throw new Problem('bad-gateway', `The chat service refused the handshake (${dialled.status}).`);
+    await admission.take(exchange, RATE_CLASSES.socket);
+    const key = limitKeyOf(exchange.address);
+    if ((perAddress.get(key) ?? 0) >= config.socketsPerAddress)
+      throw new Problem('rate-limited', 'Too many open sockets from this address.', { retryAfter: 30 });
+    count(key, 1);
+    let relayed = false;
+    try {
+      relayed = await connect(exchange, key);
+    } finally {
+      if (!relayed) count(key, -1);
     }
-    client.setNoDelay(true);
-    client.write(
-      `HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-request-id: ${exchange.requestId}\r\n` +
-        `${dialled.lines.map((line) => `${line}\r\n`).join('')}\r\n`,
+  }
+
+  async function connect(exchange: Exchange, key: string): Promise<boolean> {
+    const dialled = await dialWebSocket(
+      exchange,
+      pool,
+      config.forwardingHeaders,
+      timings.connectMs + timings.firstByteMs,
     );
-    const relayed = relayWebSocket(client, dialled.socket, timings, metrics);
-    open.add(relayed);
-    relayed.closed.then(() => open.delete(relayed));
-    if (dialled.rest.byteLength > 0) dialled.socket.unshift(dialled.rest);
-    if (head.byteLength > 0) client.unshift(head);
-    dialled.socket.resume();
-    client.resume();
-    if (stopping) relayed.close(CLOSE.goingAway, 'the gateway is stopping');
+    if (exchange.gone) {
+      dialled.wire.destroy();
+      dialled.replica.release();
+      return false;
+    }
+    exchange.switchProtocols('websocket', dialled.lines);
+    const { wire, rest } = exchange.detach();
+    const socket = new RelayedSocket(wire, dialled.wire, {
+      deadlines,
+      stallMs: timings.stallMs,
+      metrics,
+      onClosed() {
+        open.delete(socket);
+        count(key, -1);
+        dialled.replica.release();
+        if (open.size === 0) onAllClosed?.();
+      },
+    });
+    open.add(socket);
+    socket.begin(rest, dialled.rest);
+    if (stopping) socket.close(CLOSE.goingAway, GOING_AWAY);
+    return true;
+  }
+
+  function count(key: string, by: number): void {
+    const now = (perAddress.get(key) ?? 0) + by;
+    if (now > 0) perAddress.set(key, now);
+    else perAddress.delete(key);
   }
 
   return {
-    upgrade(request, client, head) {
-      // The response object is never used: an upgraded connection has none.
-      const exchange = new Exchange(request, NO_RESPONSE, timings.lingerMs);
-      Object.assign(exchange, clientOrigin(request));
-      exchange.route = 'socket';
-      const gone = new AbortController();
-      const onGone = (): void => gone.abort();
-      // Frames that come before the upstream has answered wait in the socket.
-      client.pause();
-      client.once('close', onGone);
-      client.on('error', () => {});
-      const record = (status: number): void => {
-        client.off('close', onGone);
-        const ms = Math.round((performance.now() - exchange.started) * 1e3) / 1e3;
-        metrics.requests.observe({ method: 'GET', route: 'socket', status: String(status) }, ms / 1e3);
-        const { path, address, requestId, traceId } = exchange;
-        log.info(
-          {
-            method: 'GET',
-            path: path.slice(0, 300),
-            route: 'socket',
-            status,
-            ms,
-            address,
-            requestId,
-            traceId,
-          },
-          'request',
-        );
-      };
-      relay(exchange, client, head, gone.signal).then(
-        () => record(101),
-        (error) => {
-          const problem = toProblem(error);
-          if (problem.status >= 500)
-            log.warn({ code: problem.code, reason: String(problem.cause ?? problem) }, 'socket refused');
-          if (!client.destroyed) client.end(rawProblem(problem, exchange));
-          record(problem.status);
-        },
-      );
+    upgrade(exchange) {
+      if (exchange.head.upgrade === '') return;
+      if (exchange.head.upgrade !== 'websocket') {
+        // A server may ignore what it does not speak (RFC 9110, 7.8); `h2c` is asked for by curl and Java.
+        return;
+      }
+      exchange.handled = true;
+      return relay(exchange);
     },
     async stop(graceMs) {
       stopping = true;
-      for (const socket of open) socket.close(CLOSE.goingAway, 'the gateway is stopping');
+      if (open.size === 0) return;
+      const closingMs = Math.min(graceMs * CLOSING_SHARE, LONGEST_CLOSING_MS);
+      const sockets = [...open];
+      const timers = sockets.map((socket, index) =>
+        setTimeout(
+          () => socket.close(CLOSE.goingAway, GOING_AWAY),
+          (closingMs * index) / sockets.length,
+        ),
+      );
+      log.info({ sockets: sockets.length, closingMs }, 'closing sockets');
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<void>((resolve) => {
+      await new Promise<void>((resolve) => {
+        onAllClosed = resolve;
         timer = setTimeout(resolve, graceMs);
       });
-      await Promise.race([Promise.all([...open].map((socket) => socket.closed)), late]);
       clearTimeout(timer);
+      for (const one of timers) clearTimeout(one);
       for (const socket of open) socket.destroy();
     },
   };
 }
 
-const NO_RESPONSE = {} as ServerResponse;
+const GOING_AWAY = 'the gateway is stopping';
 
 /** Polling would need every request of a session to reach the same chat process, so there is none. */
 export const webSocketOnly = (): Problem =>
   new Problem('validation-failed', 'Sockets are WebSocket only: connect with transports: ["websocket"].');
 
+const TRANSPORT = /[?&]transport=websocket(?:&|$)/;
+const KEY = /^[A-Za-z0-9+/]{22}==$/;
+
 function checkHandshake(exchange: Exchange): void {
-  const { headers } = exchange.request;
-  if (headers.upgrade?.toLowerCase() !== 'websocket')
-    throw new Problem('validation-failed', 'There is no other protocol here.');
   if (exchange.path !== SOCKET_PATH) throw new Problem('not-found', 'There are no sockets at this path.');
-  if (new URLSearchParams(exchange.query).get('transport') !== 'websocket') throw webSocketOnly();
+  if (!TRANSPORT.test(exchange.query)) throw webSocketOnly();
   if (
-    headers['sec-websocket-version'] !== '13' ||
-    !/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')
+    exchange.method !== 'GET' ||
+    exchange.header('sec-websocket-version') !== '13' ||
+    !KEY.test(exchange.header('sec-websocket-key') ?? '')
   ) {
     throw new Problem('validation-failed', 'The WebSocket handshake is not valid (RFC 6455, 4.1).', {
       headers: { 'sec-websocket-version': '13' },
     });
   }
-}
-
-/** A problem written straight to a connection that has left HTTP. */
-export function rawProblem(
-  problem: Problem,
-  exchange: { requestId: string; headers: ReadonlyMap<string, string> },
-): string {
-  const body = JSON.stringify(problemBody(problem, exchange.requestId));
-  const headers = new Map<string, string>([
-    ...exchange.headers,
-    ['content-type', 'application/problem+json'],
-    ['content-length', String(Buffer.byteLength(body))],
-    ['connection', 'close'],
-    ...(problem.retryAfter === undefined
-      ? []
-      : [['retry-after', String(Math.ceil(problem.retryAfter))] as [string, string]]),
-    ...Object.entries(problem.headers),
-  ]);
-  const lines = [...headers].map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  return `HTTP/1.1 ${problem.status} ${problem.title}\r\n${lines}\r\n${body}`;
 }

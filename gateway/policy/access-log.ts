@@ -1,44 +1,46 @@
-import type { Log } from '../../shared/observability/log.ts';
+import { createLineLog, type Log } from '../../shared/observability/log.ts';
 import type { Exchange } from '../exchange.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 
-/**
- * One line and one observation a request, once its connection is done with it. Never the query: signed links and
- * handshakes carry secrets there. A request that was given up on counts as 499, as nginx writes it.
- */
-export function recordAccess(exchange: Exchange, log: Log, metrics: GatewayMetrics): void {
-  const { request, response } = exchange;
-  metrics.inFlight.inc();
-  response.once('close', () => {
-    metrics.inFlight.dec();
-    const gaveUp = !response.writableFinished;
-    const status = gaveUp && !response.headersSent ? 499 : response.statusCode;
-    const seconds = (performance.now() - exchange.started) / 1_000;
-    metrics.requests.observe(
-      { method: request.method ?? '', route: exchange.route, status: String(status) },
-      seconds,
-    );
-    if (exchange.upstream !== 'none') {
-      metrics.upstreamRequests.observe(
-        { upstream: exchange.upstream, status: `${Math.floor(status / 100)}xx` },
-        seconds,
-      );
-    }
-    log.info(
-      {
-        method: exchange.method,
-        path: exchange.path.slice(0, 300),
-        route: exchange.route,
-        status,
-        ms: Math.round(seconds * 1e6) / 1e3,
-        bytes: exchange.bytesSent,
-        address: exchange.address,
-        requestId: exchange.requestId,
-        traceId: exchange.traceId,
-        ...(exchange.caller ? { userId: exchange.caller.userId } : {}),
-        ...(gaveUp ? { cutOff: true } : {}),
-      },
-      'request',
-    );
-  });
+export interface AccessLog {
+  /** Once the reply has gone out, or was cut off. */
+  record(exchange: Exchange, cutOff: boolean): void;
+  /** Writes what is left. */
+  close(): void;
 }
+
+/**
+ * One line and one observation a request. Never the query: signed links and handshakes carry secrets there. A request
+ * that was given up on counts as 499, as nginx writes it. Of the requests that went well only the share `sample` is
+ * written; what failed always is.
+ */
+export function createAccessLog(log: Log, metrics: GatewayMetrics, sample: number): AccessLog {
+  const lines = createLineLog(log, 'gateway');
+  let share = 0;
+  return {
+    record(exchange, cutOff) {
+      const { method, route, upstream } = exchange;
+      const status = exchange.replyStarted ? exchange.status : 499;
+      const ms = performance.now() - exchange.started;
+      metrics.requests.record(ms / 1_000, method, route, status);
+      if (upstream !== 'none') metrics.upstreamRequests.record(ms / 1_000, upstream, CLASSES[(status / 100) | 0]!);
+      if (sample < 1 && status < 400 && !cutOff) {
+        share += sample;
+        if (share < 1) return;
+        share -= 1;
+      }
+      if (!lines.enabled) return;
+      const { path, address, requestId, caller } = exchange;
+      // A normalised path has nothing in it that JSON would escape; ids and addresses were checked when they came.
+      lines.write(
+        `,"method":"${method}","path":"${path.length > 300 ? path.slice(0, 300) : path}","route":"${route}"` +
+          `,"status":${status},"ms":${Math.round(ms * 1e3) / 1e3},"bytes":${exchange.bytesSent},"address":"${address}"` +
+          `,"requestId":"${requestId}","traceId":"${exchange.traceId}"${caller ? `,"userId":"${caller.userId}"` : ''}` +
+          `${cutOff ? ',"cutOff":true' : ''},"msg":"request"`,
+      );
+    },
+    close: lines.close,
+  };
+}
+
+const CLASSES = ['', '1xx', '2xx', '3xx', '4xx', '5xx'];

@@ -8,18 +8,31 @@ export const pagePolicy = (faroUrl: string | undefined): string =>
   `connect-src 'self'${faroUrl ? ` ${new URL(faroUrl).origin}` : ''}; ` +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const ALWAYS: [string, string][] = [
+/** On every reply, unless it brings its own: a service may be stricter about its own policy and referrers. */
+const DEFAULTS: readonly (readonly [name: string, value: string])[] = [
   ['x-content-type-options', 'nosniff'],
   ['referrer-policy', 'strict-origin-when-cross-origin'],
   ['cross-origin-opener-policy', 'same-origin'],
   ['permissions-policy', 'camera=(), geolocation=(), microphone=(), payment=(), usb=()'],
+  ['content-security-policy', API_POLICY],
 ];
 
-/** Sets what every reply has; a service may be stricter about its own policy and referrers. */
-export function addSecurityHeaders(exchange: Exchange, publicUrl: string): void {
-  for (const [name, value] of ALWAYS) exchange.defaults.set(name, value);
-  exchange.defaults.set('content-security-policy', API_POLICY);
-  // RFC 6797; two years, as browsers' preload lists ask.
-  if (publicUrl.startsWith('https://'))
-    exchange.headers.set('strict-transport-security', 'max-age=63072000; includeSubDomains');
+/** The place of a default header in a set of them, as one bit; 0 for any other header. */
+export function defaultBit(name: string): number {
+  for (let index = 0; index < DEFAULTS.length; index++) if (DEFAULTS[index]![0] === name) return 1 << index;
+  return 0;
+}
+
+/** The lines of all defaults but those in the set `skipped`, made once for each set. */
+export const defaultLines = (skipped: number): string => LINES[skipped]!;
+
+const LINES: readonly string[] = Array.from({ length: 1 << DEFAULTS.length }, (_, skipped) =>
+  DEFAULTS.filter((_, index) => !(skipped & (1 << index)))
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join(''),
+);
+
+/** RFC 6797, where the public address is HTTPS; two years, as browsers' preload lists ask. */
+export function addTransportSecurity(exchange: Exchange, https: boolean): void {
+  if (https) exchange.setHeader('strict-transport-security', 'max-age=63072000; includeSubDomains');
 }

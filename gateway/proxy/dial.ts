@@ -1,16 +1,11 @@
-import { connect, type Socket } from 'node:net';
-import { unavailable } from '../../shared/errors.ts';
+import { Problem, unavailable } from '../../shared/errors.ts';
+import type { Wire } from '../../shared/runtime/tcp.ts';
 import type { Exchange } from '../exchange.ts';
-import { requestHeaders } from './headers.ts';
-import type { UpstreamAddress, UpstreamPool } from './upstreams.ts';
+import type { ResponseHead } from '../http/head.ts';
+import type { UpstreamCall, UpstreamConnection, UpstreamFailure } from '../http/upstream-connection.ts';
+import { type ForwardingHeaders, requestHead } from './headers.ts';
+import type { HttpPool, HttpReplica } from './http.ts';
 
-const MAX_HEAD_BYTES = 16_384;
-const HANDSHAKE = [
-  'sec-websocket-key',
-  'sec-websocket-version',
-  'sec-websocket-protocol',
-  'sec-websocket-extensions',
-];
 /** Of the upstream's reply, what the client needs to finish the handshake. */
 const ANSWER = new Set([
   'sec-websocket-accept',
@@ -19,98 +14,109 @@ const ANSWER = new Set([
   'set-cookie',
 ]);
 
+const NO_BODY = new Uint8Array(0);
+
 export interface Dialled {
-  socket: Socket;
-  status: number;
-  /** `name: value` lines for the client. */
-  lines: string[];
+  wire: Wire;
+  /** Counts as in flight there until it is released. */
+  replica: HttpReplica;
+  /** Header lines for the client. */
+  lines: string;
   /** Bytes that came right behind the head. */
-  rest: Buffer;
+  rest: Buffer | undefined;
 }
 
 /**
  * Opens a WebSocket to the first replica that answers, with the client's own key, so that the upstream's accept hash
- * and the extensions it chose hold end to end. Throws `upstream-unavailable` if none answers.
+ * and the extensions it chose hold end to end. Throws `upstream-unavailable` if none answers, `bad-gateway` if one
+ * refuses. `exchange.gone` ends it.
  */
 export async function dialWebSocket(
   exchange: Exchange,
-  pool: UpstreamPool,
+  pool: HttpPool,
+  names: ForwardingHeaders,
   timeoutMs: number,
-  gone: AbortSignal,
 ): Promise<Dialled> {
   exchange.upstream = pool.name;
+  const tried: HttpReplica[] = [];
   let last: unknown;
-  for (const address of pool.order()) {
-    if (gone.aborted) break;
+  for (let replica = pool.choose(tried); replica && !exchange.gone; replica = pool.choose(tried)) {
+    tried.push(replica);
+    const ticket = replica.begin();
+    const handshake = new Handshake(exchange, replica, names, timeoutMs);
+    exchange.listener = handshake;
     try {
-      const dialled = await handshake(exchange, address, timeoutMs, gone);
-      pool.markUp(address);
-      return dialled;
+      const { reply, connection } = await handshake.answered;
+      replica.end(ticket, 'ok');
+      if (!connection)
+        throw new Problem('bad-gateway', `The ${pool.name} service refused the handshake (${reply.status}).`);
+      const { wire, rest } = connection.detach();
+      replica.hold();
+      return { wire, replica, lines: linesOf(reply), rest };
     } catch (error) {
+      if (error instanceof Problem) throw error;
+      replica.end(ticket, exchange.gone ? 'cancelled' : (error as UpstreamFailure).kind === 'connect' ? 'connect' : 'broken');
       last = error;
-      pool.markDown(address);
     }
   }
   throw unavailable(`The ${pool.name} service`, last, 1);
 }
 
-function handshake(
-  exchange: Exchange,
-  address: UpstreamAddress,
-  timeoutMs: number,
-  gone: AbortSignal,
-): Promise<Dialled> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: address.hostname, port: address.port });
-    socket.setNoDelay(true);
-    let head = Buffer.alloc(0);
-    const finish = (error: Error | undefined, dialled?: Dialled): void => {
-      clearTimeout(timer);
-      gone.removeEventListener('abort', onGone);
-      socket.off('data', onData).off('error', onError).off('close', onClose);
-      if (dialled) {
-        resolve(dialled);
-        return;
-      }
-      socket.on('error', () => {}).destroy();
-      reject(error);
-    };
-    const onGone = (): void => finish(new Error('the client is gone'));
-    const onError = (error: Error): void => finish(error);
-    const onClose = (): void => finish(new Error('closed during the handshake'));
-    const onData = (chunk: Buffer): void => {
-      head = Buffer.concat([head, chunk]);
-      const end = head.indexOf('\r\n\r\n');
-      if (end < 0) {
-        if (head.byteLength > MAX_HEAD_BYTES) finish(new Error('the reply has no end of head'));
-        return;
-      }
-      socket.pause();
-      const [statusLine = '', ...lines] = head.subarray(0, end).toString('latin1').split('\r\n');
-      const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(statusLine)?.[1]);
-      if (!status) {
-        finish(new Error('not an HTTP reply'));
-        return;
-      }
-      const kept = lines.filter((line) => ANSWER.has(line.slice(0, line.indexOf(':')).toLowerCase()));
-      finish(undefined, { socket, status, lines: kept, rest: head.subarray(end + 4) });
-    };
-    const timer = setTimeout(() => finish(new Error(`no handshake within ${timeoutMs} ms`)), timeoutMs);
-    gone.addEventListener('abort', onGone, { once: true });
-    socket.on('data', onData).on('error', onError).on('close', onClose);
-    socket.once('connect', () => socket.write(requestHead(exchange, address)));
-  });
+class Handshake implements UpstreamCall {
+  readonly method = 'GET';
+  readonly answered: Promise<{ reply: ResponseHead; connection: UpstreamConnection | undefined }>;
+  private connection: UpstreamConnection | undefined;
+  private resolve!: (value: { reply: ResponseHead; connection: UpstreamConnection | undefined }) => void;
+  private reject!: (reason: unknown) => void;
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly replica: HttpReplica,
+    private readonly names: ForwardingHeaders,
+    private readonly timeoutMs: number,
+  ) {
+    this.answered = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    replica.connections.acquire(this);
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    this.connection = connection;
+    const head = requestHead(this.exchange, this.replica.address.host, this.names);
+    connection.send(`${head}connection: Upgrade\r\nupgrade: websocket\r\n\r\n`, NO_BODY, this.timeoutMs);
+  }
+
+  onHead(reply: ResponseHead): void {
+    if (reply.status === 101) return this.resolve({ reply, connection: this.connection });
+    // What it says in its body is of no use to a WebSocket client.
+    this.connection?.abandon();
+    this.resolve({ reply, connection: undefined });
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    this.reject(failure);
+  }
+
+  onGone(): void {
+    if (this.connection) this.connection.abandon();
+    else this.replica.connections.cancel(this);
+    this.reject(new Error('the client is gone'));
+  }
+
+  onInformation(): void {}
+  onReplyData(): void {}
+  onReplyEnd(): void {}
+  onTurn(): void {}
+  onUpstreamDrain(): void {}
+  onDrain(): void {}
+  onTotalTimeout(): void {}
 }
 
-function requestHead(exchange: Exchange, address: UpstreamAddress): string {
-  const headers = requestHeaders(exchange, address.host);
-  const { headers: given } = exchange.request;
-  for (const name of HANDSHAKE) {
-    const value = given[name];
-    if (value !== undefined) headers[name] = value;
-  }
-  const lines = Object.entries(headers).flatMap(([name, value]) =>
-    [value].flat().map((one) => `${name}: ${one}`),
-  );
-  return `${[`GET ${exchange.path}${exchange.query} HTTP/1.1`, 'connection: Upgrade', 'upgrade: websocket', ...lines].join('\r\n')}\r\n\r\n`;
+function linesOf(reply: ResponseHead): string {
+  let lines = '';
+  for (let index = 0; index < reply.headers.length; index += 2)
+    if (ANSWER.has(reply.headers[index]!)) lines += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
+  return lines;
 }

@@ -5,6 +5,8 @@ export const CLOSE = {
   tooBig: 1009,
   serviceRestart: 1012,
   tryAgainLater: 1013,
+  /** Our own: the client has not read for too long. */
+  tooSlow: 4008,
 } as const;
 
 const OPCODE_CONTINUATION = 0x0;

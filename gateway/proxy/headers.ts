@@ -1,8 +1,20 @@
-import type { IncomingMessage } from 'node:http';
 import type { Exchange } from '../exchange.ts';
+import type { ResponseHead } from '../http/head.ts';
+import { type HeaderList, headerOf } from '../http/headers.ts';
+import { defaultBit } from '../policy/security-headers.ts';
+
+/** What we tell services about the client, and both sides about ourselves. */
+export interface ForwardingHeaders {
+  /** `x-forwarded-for`, `-proto` and `-host`. */
+  xForwarded: boolean;
+  /** RFC 7239. */
+  forwarded: boolean;
+  /** Our name in `via` (RFC 9110, 7.6.3); empty: no such header. */
+  via: string;
+}
 
 /** Meant for the next hop only (RFC 9110, 7.6.1), with the old and new ways to break out of it. */
-const HOP_BY_HOP = new Set([
+const HOP_BY_HOP = [
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -13,10 +25,10 @@ const HOP_BY_HOP = new Set([
   'transfer-encoding',
   'upgrade',
   'http2-settings',
-]);
-
+];
 /** What we say about a request ourselves, so nobody else may. */
-const OURS = new Set([
+const NOT_FORWARDED = new Set([
+  ...HOP_BY_HOP,
   'host',
   'content-length',
   'expect',
@@ -25,64 +37,100 @@ const OURS = new Set([
   'x-request-id',
   'traceparent',
 ]);
-const OURS_PREFIXES = ['x-forwarded-', 'x-user-', 'x-lyceum-', 'x-original-', 'x-rewrite-'];
+const OUR_PREFIXES = ['x-forwarded-', 'x-user-', 'x-lyceum-', 'x-original-', 'x-rewrite-'];
+/** What a reply says is for us alone, or about software that nobody needs to know. */
+const NOT_RELAYED = new Set([
+  ...HOP_BY_HOP,
+  'content-length',
+  'server',
+  'x-powered-by',
+  'x-request-id',
+  'traceparent',
+]);
 
-export type HeaderLines = Record<string, string | string[]>;
+const LETTER_X = 120;
 
 /**
- * The client's headers as the service may see them. A name with an underscore goes: to a CGI-minded reader
- * `X_User_Id` is `X-User-Id`. `host` is the upstream's own; what the client asked for is in X-Forwarded-Host.
+ * The head of a request as the service gets it, without framing and the blank line. A name with an underscore goes: to
+ * a CGI-minded reader `X_User_Id` is `X-User-Id`. What the client asked for as Host is in X-Forwarded-Host.
  */
-export function requestHeaders(exchange: Exchange, host: string): HeaderLines {
-  const lines: HeaderLines = {};
-  const hop = connectionNamed(exchange.request.headers.connection);
-  eachHeader(exchange.request, (name, value) => {
-    if (HOP_BY_HOP.has(name) || hop.has(name) || OURS.has(name) || name.includes('_')) return;
-    if (OURS_PREFIXES.some((prefix) => name.startsWith(prefix))) return;
-    if (name === 'tracestate' && !exchange.continuesTrace) return;
-    const known = lines[name];
-    lines[name] = known === undefined ? value : [known, value].flat();
-  });
-  lines.host = host;
-  lines['x-request-id'] = exchange.requestId;
-  lines.traceparent = exchange.traceparent;
-  lines['x-forwarded-for'] = exchange.address;
-  lines['x-forwarded-proto'] = exchange.scheme;
-  if (exchange.host) lines['x-forwarded-host'] = exchange.host;
+export function requestHead(exchange: Exchange, upstreamHost: string, names: ForwardingHeaders): string {
+  const { headers, hopByHop } = exchange.head;
+  let text = `${exchange.method} ${exchange.path}${exchange.query} HTTP/1.1\r\nhost: ${upstreamHost}\r\n`;
+  let via = '';
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index]!;
+    if (NOT_FORWARDED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.includes('_')) continue;
+    if (name.charCodeAt(0) === LETTER_X && OUR_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
+    if (name === 'tracestate' && !exchange.continuesTrace) continue;
+    if (name === 'via' && names.via !== '') {
+      via += `${headers[index + 1]}, `;
+      continue;
+    }
+    text += `${name}: ${headers[index + 1]}\r\n`;
+  }
+  text += `x-request-id: ${exchange.requestId}\r\ntraceparent: ${exchange.traceparent}\r\n`;
+  if (names.xForwarded) {
+    text += `x-forwarded-for: ${exchange.address}\r\nx-forwarded-proto: ${exchange.scheme}\r\n`;
+    if (exchange.host !== '') text += `x-forwarded-host: ${exchange.host}\r\n`;
+  }
+  if (names.forwarded) text += `forwarded: ${forwarded(exchange)}\r\n`;
+  if (names.via !== '') text += `via: ${via}1.${exchange.head.minor} ${names.via}\r\n`;
+  return text;
+}
+
+/** RFC 7239, 4: an IPv6 address and anything with a colon stands in quotes. */
+function forwarded({ address, scheme, host }: Exchange): string {
+  const client = address.includes(':') ? `"[${address}]"` : address;
+  return `for=${client};proto=${scheme}${host === '' ? '' : `;host="${host}"`}`;
+}
+
+/** The lines of a service's reply as the client gets them, and which of our default headers are among them. */
+export function replyLines(
+  exchange: Exchange,
+  reply: ResponseHead,
+  names: ForwardingHeaders,
+): { lines: string; overridden: number } {
+  const { headers, hopByHop } = reply;
+  const { ours } = exchange;
+  let lines = '';
+  let overridden = 0;
+  let via = '';
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index]!;
+    if (NOT_RELAYED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.startsWith('access-control-')) continue;
+    const value = headers[index + 1]!;
+    if (name === 'via' && names.via !== '') {
+      via += `${value}, `;
+      continue;
+    }
+    if (ours.length > 0) {
+      const own = headerOf(ours, name);
+      if (own !== undefined) {
+        if (name === 'vary') exchange.setHeader('vary', `${own}, ${value}`);
+        continue;
+      }
+    }
+    overridden |= defaultBit(name);
+    lines += `${name}: ${value}\r\n`;
+  }
+  if (names.via !== '') lines += `via: ${via}1.${reply.minor} ${names.via}\r\n`;
+  return { lines, overridden };
+}
+
+/** A 1xx passes with what it says (103 carries links), without what is ours. */
+export function informationLines(reply: ResponseHead): string {
+  let lines = '';
+  for (let index = 0; index < reply.headers.length; index += 2)
+    if (!NOT_RELAYED.has(reply.headers[index]!))
+      lines += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
   return lines;
 }
 
-/** The service's headers as the client gets them, as a flat list of names and values: ours win, our defaults don't. */
-export function replyHeaders(exchange: Exchange, reply: IncomingMessage): string[] {
-  const flat: string[] = [];
-  const seen = new Set<string>();
-  const hop = connectionNamed(reply.headers.connection);
-  // A limit of the service's own was met: our "42 remaining" would contradict it.
-  if (reply.statusCode === 429 && exchange.headers.has('ratelimit-remaining')) {
-    exchange.headers.set('ratelimit-remaining', '0');
-    if (reply.headers['retry-after'] !== undefined)
-      exchange.headers.set('ratelimit-reset', reply.headers['retry-after']);
-  }
-  eachHeader(reply, (name, value) => {
-    if (HOP_BY_HOP.has(name) || hop.has(name) || name.startsWith('access-control-')) return;
-    if (name === 'server' || name === 'x-powered-by') return;
-    if (name === 'vary' && exchange.headers.has('vary'))
-      exchange.headers.set('vary', `${exchange.headers.get('vary')}, ${value}`);
-    if (exchange.headers.has(name)) return;
-    seen.add(name);
-    flat.push(name, value);
-  });
-  for (const [name, value] of exchange.headers) flat.push(name, value);
-  for (const [name, value] of exchange.defaults) if (!seen.has(name)) flat.push(name, value);
-  return flat;
-}
-
-const connectionNamed = (connection: string | undefined): Set<string> =>
-  new Set(connection?.split(',').map((name) => name.trim().toLowerCase()) ?? []);
-
-function eachHeader(message: IncomingMessage, visit: (name: string, value: string) => void): void {
-  const { rawHeaders } = message;
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    visit(rawHeaders[index]!.toLowerCase(), rawHeaders[index + 1]!);
-  }
+/** Sets what a reply of 429 from a service itself must say: our own "42 remaining" would contradict it. */
+export function agreeOnLimit(exchange: Exchange, reply: HeaderList): void {
+  if (headerOf(exchange.ours, 'ratelimit-remaining') === undefined) return;
+  exchange.setHeader('ratelimit-remaining', '0');
+  const retryAfter = headerOf(reply, 'retry-after');
+  if (retryAfter !== undefined) exchange.setHeader('ratelimit-reset', retryAfter);
 }

@@ -1,210 +1,332 @@
-import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Problem, unavailable } from '../../shared/errors.ts';
-import type { GatewayTimings } from '../config.ts';
-import type { Exchange } from '../exchange.ts';
+import { type Exchange, type ExchangeListener, UNKNOWN_LENGTH } from '../exchange.ts';
+import type { BodyReader } from '../http/client-connection.ts';
+import type { ResponseHead } from '../http/head.ts';
+import { type HeaderList, headerOf } from '../http/headers.ts';
+import type {
+  ConnectionPool,
+  UpstreamCall,
+  UpstreamConnection,
+  UpstreamFailure,
+} from '../http/upstream-connection.ts';
 import type { GatewayMetrics } from '../metrics.ts';
-import { ClientGone, checkDeclaredLength, readWhole, streamBody, UpstreamStalled } from './body.ts';
-import { type HeaderLines, replyHeaders, requestHeaders } from './headers.ts';
-import { relayReply } from './reply.ts';
-import type { UpstreamAddress, UpstreamPool } from './upstreams.ts';
+import type { UpstreamPool } from '../upstreams/pool.ts';
+import type { Outcome, Replica } from '../upstreams/replica.ts';
+import { agreeOnLimit, type ForwardingHeaders, informationLines, replyLines, requestHead } from './headers.ts';
 
-/** What the proxy needs to know about where a request goes. */
+export type HttpPool = UpstreamPool<ConnectionPool>;
+export type HttpReplica = Replica<ConnectionPool>;
+
+/** What the proxy needs to know about where a request goes. All times in milliseconds. */
 export interface ProxyRule {
+  /** `json` bodies are read whole before the upstream hears of them; `stream` bodies pass through as they come. */
   body: 'json' | 'stream';
   /** Bytes. */
   bodyLimit: number;
-  /** Milliseconds; the default is in the timings. */
-  firstByteMs?: number;
+  /** From the end of the request to the head of the reply. */
+  firstByteMs: number;
+  /** The whole exchange; 0: as long as bytes flow. */
+  totalMs: number;
+  /** How often a request that may be repeated is tried elsewhere. */
+  retries: number;
 }
 
-export interface HttpProxy {
-  /** Answers the exchange from the pool. Throws a Problem, or ClientGone when nobody is left to answer. */
-  forward(exchange: Exchange, rule: ProxyRule, pool: UpstreamPool): Promise<void>;
-  close(): void;
+/** Where the body of a reply goes: the exchange itself, or something that changes or keeps it on the way. */
+export interface ReplySink {
+  writeReply(piece: Uint8Array): void;
+  /** False: the client takes no more for now; the exchange's listener hears `onDrain`. */
+  flush(): boolean;
+  endReply(trailers: HeaderList): void;
+  /** The reply broke off. */
+  cutOff(): void;
 }
 
-/**
- * A streaming reverse proxy on keep-alive connections. It uses `node:http` for the upstream side too, because Bun's
- * fetch has at most 256 requests under way in a process: as many slow downloads would stop every other call.
- */
-export function createHttpProxy(timings: GatewayTimings, metrics: GatewayMetrics): HttpProxy {
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 256, scheduling: 'lifo' });
-
-  async function forward(exchange: Exchange, rule: ProxyRule, pool: UpstreamPool): Promise<void> {
-    exchange.upstream = pool.name;
-    checkDeclaredLength(exchange.request, rule.bodyLimit);
-    const streams = rule.body === 'stream' && exchange.hasBody;
-    let whole: Buffer | undefined;
-    if (exchange.hasBody && !streams) {
-      exchange.sendContinue();
-      whole = await readWhole(exchange.request, rule.bodyLimit, timings.jsonBodyMs);
-    }
-    const gone = abortOnGone(exchange);
-    try {
-      const headers = (address: UpstreamAddress): HeaderLines => ({
-        ...requestHeaders(exchange, address.host),
-        ...lengthOf(exchange, whole, streams),
-      });
-      const reply = await firstAnswer(exchange, pool, rule, headers, whole, streams, gone.signal);
-      await relayReply(exchange, reply, replyHeaders(exchange, reply), timings).catch((error) => {
-        metrics.upstreamFailures.inc({
-          upstream: pool.name,
-          kind: error instanceof UpstreamStalled ? 'stalled' : 'broken',
-        });
-        throw error;
-      });
-    } finally {
-      gone.stop();
-    }
-  }
-
-  /** The reply of the first replica that takes the request. */
-  async function firstAnswer(
-    exchange: Exchange,
-    pool: UpstreamPool,
-    rule: ProxyRule,
-    headers: (address: UpstreamAddress) => HeaderLines,
-    whole: Buffer | undefined,
-    streams: boolean,
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
-    const repeatable = (exchange.method === 'GET' || exchange.method === 'HEAD') && !exchange.hasBody;
-    // One extra try on the same address: a kept connection may have been closed as we took it.
-    const order = pool.order();
-    const candidates = repeatable ? [...order, order[0]!] : order;
-    let last: unknown;
-    for (const address of candidates) {
-      if (signal.aborted) throw new ClientGone();
-      const upstream = httpRequest({
-        agent,
-        host: address.hostname,
-        port: address.port,
-        method: exchange.method,
-        path: exchange.path + exchange.query,
-        headers: headers(address),
-      });
-      // Errors have their listeners below; this one keeps a late one from ending the process.
-      upstream.on('error', () => {});
-      const onGone = (): void => void upstream.destroy();
-      signal.addEventListener('abort', onGone, { once: true });
-      try {
-        await connected(upstream, timings.connectMs);
-        pool.markUp(address);
-        return await exchangeWith(exchange, upstream, rule, whole, streams, timings);
-      } catch (error) {
-        upstream.destroy();
-        if (signal.aborted) throw new ClientGone();
-        if (error instanceof Problem || error instanceof ClientGone) {
-          if (error instanceof Problem)
-            metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'timeout' });
-          throw error;
-        }
-        last = error;
-        metrics.upstreamFailures.inc({
-          upstream: pool.name,
-          kind: error instanceof NotConnected ? 'connect' : 'broken',
-        });
-        if (error instanceof NotConnected) pool.markDown(address);
-        else if (!repeatable) {
-          throw new Problem(
-            'bad-gateway',
-            'The connection broke before an answer came. The request may have been carried out.',
-            {
-              cause: error,
-            },
-          );
-        }
-      } finally {
-        signal.removeEventListener('abort', onGone);
-        if (signal.aborted) upstream.destroy();
-      }
-    }
-    throw unavailable(`The ${pool.name} service`, last, 1);
-  }
-
-  return { forward, close: () => agent.destroy() };
-}
-
-/** No connection came about, so no byte of the request was sent: any request may go elsewhere. */
-class NotConnected extends Error {
-  override readonly name = 'NotConnected';
-}
-
-function connected(upstream: ClientRequest, ms: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const finish = (error?: Error): void => {
-      clearTimeout(timer);
-      upstream.off('error', onError);
-      if (error) reject(error);
-      else resolve();
-    };
-    const onError = (error: Error): void => finish(new NotConnected(error.message, { cause: error }));
-    const timer = setTimeout(() => finish(new NotConnected(`no connection within ${ms} ms`)), ms);
-    upstream.once('error', onError);
-    upstream.once('socket', (socket) => {
-      if (socket.connecting) socket.once('connect', () => finish());
-      else finish();
-    });
-  });
-}
-
-/** Sends the request over its connection and waits for the head of the reply. */
-async function exchangeWith(
+/** May put itself between the upstream's reply and the client, and change the reply's headers for it. */
+export type ReplyFilter = (
   exchange: Exchange,
-  upstream: ClientRequest,
   rule: ProxyRule,
-  whole: Buffer | undefined,
-  streams: boolean,
-  timings: GatewayTimings,
-): Promise<IncomingMessage> {
-  const answered = new Promise<IncomingMessage>((resolve, reject) => {
-    upstream.once('response', resolve);
-    upstream.once('error', reject);
-    upstream.once('close', () => reject(new Error('closed without an answer')));
-  });
-  answered.catch(() => {});
-  if (streams) {
-    exchange.sendContinue();
-    await streamBody(exchange.request, upstream, rule.bodyLimit, timings, answered).catch((error) => {
-      throw error instanceof UpstreamStalled ? new Problem('upstream-timeout') : error;
-    });
-  } else {
-    upstream.end(whole);
+  reply: ResponseHead,
+  sink: ReplySink,
+) => ReplySink;
+
+export interface HttpProxyOptions {
+  jsonBodyMs: number;
+  uploadWindowMs: number;
+  uploadBytesPerSecond: number;
+  names: ForwardingHeaders;
+  /** From the client inwards. */
+  filters: readonly ReplyFilter[];
+  metrics: GatewayMetrics;
+  /** Answers the exchange with a problem, or cuts it off where its reply has begun. */
+  fail(exchange: Exchange, error: unknown): void;
+}
+
+/** A streaming reverse proxy on keep-alive connections of our own; nothing is buffered but whole JSON bodies. */
+export class HttpProxy {
+  constructor(readonly options: HttpProxyOptions) {}
+
+  /** Answers the exchange from the pool. */
+  forward(exchange: Exchange, rule: ProxyRule, pool: HttpPool): void {
+    new Forwarding(this.options, exchange, rule, pool).begin();
   }
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Problem('upstream-timeout')),
-      rule.firstByteMs ?? timings.firstByteMs,
+}
+
+/** One exchange on its way through the proxy. */
+class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
+  readonly method: string;
+  private replica: HttpReplica | undefined;
+  private connection: UpstreamConnection | undefined;
+  private ticket = 0;
+  private tried: HttpReplica[] | undefined;
+  private attempts = 0;
+  /** The attempt is among the replica's requests in flight. */
+  private counted = false;
+  private entered = false;
+  private over = false;
+  private whole: Buffer | undefined;
+  private pieces: Buffer[] = [];
+  private size = 0;
+  private readonly streams: boolean;
+  private streaming = false;
+  private sink: ReplySink;
+
+  constructor(
+    private readonly options: HttpProxyOptions,
+    private readonly exchange: Exchange,
+    private readonly rule: ProxyRule,
+    private readonly pool: HttpPool,
+  ) {
+    this.method = exchange.method;
+    this.streams = rule.body === 'stream' && exchange.hasBody;
+    this.sink = exchange;
+  }
+
+  begin(): void {
+    const { exchange, rule, pool } = this;
+    exchange.upstream = pool.name;
+    exchange.handled = true;
+    exchange.listener = this;
+    if (exchange.head.contentLength > rule.bodyLimit) return this.fail(tooLarge(rule.bodyLimit));
+    if (rule.totalMs > 0) exchange.totalMs = rule.totalMs;
+    // A client that dribbles its body holds no upstream connection meanwhile.
+    if (exchange.hasBody && !this.streams) exchange.readBody(this, { withinMs: this.options.jsonBodyMs });
+    else this.enter();
+  }
+
+  // The body of the request
+
+  onBody(piece: Buffer): void {
+    if (this.over) return;
+    this.size += piece.byteLength;
+    if (this.size > this.rule.bodyLimit) return this.fail(tooLarge(this.rule.bodyLimit));
+    if (!this.streams) this.pieces.push(piece);
+    else if (!this.connection!.sendBody(piece)) this.exchange.pauseBody();
+  }
+
+  onBodyEnd(trailers: HeaderList): void {
+    if (this.over) return;
+    if (this.streams) {
+      this.streaming = false;
+      this.connection!.endBody(trailers);
+      return;
+    }
+    const { pieces } = this;
+    this.whole = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+    this.pieces = [];
+    this.enter();
+  }
+
+  onBodyFailed(problem: Problem): void {
+    this.fail(problem);
+  }
+
+  onUpstreamDrain(): void {
+    this.exchange.resumeBody();
+  }
+
+  // The way to a replica
+
+  private enter(): void {
+    const queued = this.pool.enter();
+    if (queued === undefined) {
+      this.entered = true;
+      return this.attempt();
+    }
+    queued.then(
+      () => {
+        if (this.over) return this.pool.leave();
+        this.entered = true;
+        this.attempt();
+      },
+      (error) => this.fail(error),
     );
-  });
-  try {
-    const reply = await Promise.race([answered, late]);
-    // Answered before the body was sent: the connection is half-way through a request and of no more use.
-    if (!upstream.writableEnded) reply.once('close', () => upstream.destroy());
-    return reply;
-  } finally {
-    clearTimeout(timer);
+  }
+
+  private attempt(): void {
+    const replica = this.pool.choose(this.tried);
+    if (!replica) return this.fail(unavailable(`The ${this.pool.name} service`, undefined, 1));
+    this.replica = replica;
+    this.attempts++;
+    this.counted = true;
+    this.ticket = replica.begin();
+    replica.connections.acquire(this);
+  }
+
+  onConnection(connection: UpstreamConnection): void {
+    this.connection = connection;
+    const { exchange, rule } = this;
+    let head = requestHead(exchange, this.replica!.address.host, this.options.names);
+    if (this.streams) {
+      const declared = exchange.head.contentLength;
+      head += declared < 0 ? 'transfer-encoding: chunked\r\n\r\n' : `content-length: ${declared}\r\n\r\n`;
+      connection.send(head, undefined, rule.firstByteMs, declared < 0);
+      this.streaming = true;
+      const { uploadWindowMs: windowMs, uploadBytesPerSecond: bytesPerSecond } = this.options;
+      return exchange.readBody(this, { windowMs, bytesPerSecond });
+    }
+    const bodiless = this.method === 'GET' || this.method === 'HEAD';
+    head += bodiless ? '\r\n' : `content-length: ${this.whole?.byteLength ?? 0}\r\n\r\n`;
+    connection.send(head, this.whole ?? NO_BODY, rule.firstByteMs);
+  }
+
+  // The reply
+
+  onInformation(reply: ResponseHead): void {
+    // We have said "continue" ourselves, when the policies let the request in.
+    if (reply.status !== 100) this.exchange.inform(reply.status, reply.reason, informationLines(reply));
+  }
+
+  onHead(reply: ResponseHead): void {
+    const { exchange, options, rule } = this;
+    if (reply.status === 101) return this.onMalformed('switched protocols without being asked');
+    for (const filter of options.filters) this.sink = filter(exchange, rule, reply, this.sink);
+    if (reply.status === 429) agreeOnLimit(exchange, reply.headers);
+    const { lines, overridden } = replyLines(exchange, reply, options.names);
+    const length = reply.chunked ? UNKNOWN_LENGTH : reply.contentLength;
+    exchange.startReply(reply.status, reply.reason, lines, length, overridden);
+    if (headerOf(reply.headers, 'content-type')?.startsWith('text/event-stream')) this.connection!.bePatient();
+  }
+
+  onReplyData(piece: Buffer): void {
+    this.sink.writeReply(piece);
+  }
+
+  onReplyEnd(trailers: HeaderList): void {
+    // An upload that nobody waits for any more is not sent on.
+    const { connection, streaming } = this;
+    if (streaming) this.exchange.stopBody();
+    this.finish(this.exchange.status >= 502 && this.exchange.status <= 504 ? 'failed-status' : 'ok');
+    if (streaming) connection?.abandon();
+    this.sink.endReply(trailers);
+  }
+
+  onTurn(): void {
+    if (!this.over && !this.sink.flush()) this.connection?.pause();
+  }
+
+  onDrain(): void {
+    this.connection?.resume();
+  }
+
+  // What goes wrong
+
+  onFailure(failure: UpstreamFailure): void {
+    const { exchange, pool } = this;
+    this.options.metrics.upstreamFailures.inc({ upstream: pool.name, kind: failure.kind });
+    this.leaveReplica(outcomeOf(failure));
+    if (exchange.replyStarted) {
+      this.finish('broken');
+      this.sink.cutOff();
+    } else if (this.mayRepeat(failure)) {
+      this.attempt();
+    } else {
+      this.fail(problemOf(failure, pool.name));
+    }
+  }
+
+  private onMalformed(reason: string): void {
+    this.options.metrics.upstreamFailures.inc({ upstream: this.pool.name, kind: 'malformed' });
+    this.connection?.abandon();
+    this.leaveReplica('broken');
+    this.fail(new Problem('bad-gateway', undefined, { cause: new Error(reason) }));
+  }
+
+  /**
+   * Another replica is asked if nothing of the request was sent; else only if repeating it does no harm (RFC 9110,
+   * 9.2.2) or the client has made it harmless with an Idempotency-Key, and the retry budget allows. A lone replica is
+   * asked once more: a kept connection may have been closed as we took it.
+   */
+  private mayRepeat(failure: UpstreamFailure): boolean {
+    const { exchange, replica, pool, rule } = this;
+    if (failure.kind === 'timeout' || failure.kind === 'stalled') return false;
+    if (failure.sent) {
+      const harmless =
+        ((this.method === 'GET' || this.method === 'HEAD') && !exchange.hasBody) ||
+        (!this.streams && exchange.header('idempotency-key') !== undefined);
+      if (!harmless || this.attempts > rule.retries || !pool.mayRetry()) return false;
+      if (pool.replicas.length === 1) return true;
+    } else if (this.streams && this.size > 0) {
+      return false;
+    }
+    this.tried = [...(this.tried ?? []), replica!];
+    return this.tried.length < pool.replicas.length;
+  }
+
+  onGone(): void {
+    this.giveUp('cancelled');
+  }
+
+  onTotalTimeout(): void {
+    this.options.metrics.upstreamFailures.inc({ upstream: this.pool.name, kind: 'timeout' });
+    this.giveUp('timeout');
+    if (this.exchange.replyStarted) this.sink.cutOff();
+    else this.options.fail(this.exchange, new Problem('upstream-timeout'));
+  }
+
+  private fail(error: unknown): void {
+    if (this.over) return;
+    this.giveUp('cancelled');
+    this.exchange.stopBody();
+    this.exchange.listener = undefined;
+    this.options.fail(this.exchange, error);
+  }
+
+  private giveUp(outcome: Outcome): void {
+    if (this.over) return;
+    this.connection?.abandon();
+    if (!this.connection) this.replica?.connections.cancel(this);
+    this.finish(outcome);
+  }
+
+  private leaveReplica(outcome: Outcome): void {
+    this.connection = undefined;
+    if (!this.counted) return;
+    this.counted = false;
+    this.replica!.end(this.ticket, outcome);
+  }
+
+  private finish(outcome: Outcome): void {
+    if (this.over) return;
+    this.over = true;
+    this.leaveReplica(outcome);
+    if (this.entered) this.pool.leave();
   }
 }
 
-/** How the body we send is framed: always by us, never by a header that came in. */
-function lengthOf(exchange: Exchange, whole: Buffer | undefined, streams: boolean): HeaderLines {
-  if (streams) {
-    const declared = exchange.request.headers['content-length'];
-    return declared === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': declared };
-  }
-  const bodiless = exchange.method === 'GET' || exchange.method === 'HEAD';
-  return bodiless ? {} : { 'content-length': String(whole?.byteLength ?? 0) };
-}
+const NO_BODY = Buffer.alloc(0);
 
-/** Aborts when the client's connection is gone before its reply is complete. */
-function abortOnGone(exchange: Exchange): { signal: AbortSignal; stop(): void } {
-  const abort = new AbortController();
-  const onClose = (): void => {
-    if (!exchange.response.writableFinished) abort.abort();
-  };
-  if (exchange.response.destroyed) abort.abort();
-  exchange.response.once('close', onClose);
-  return { signal: abort.signal, stop: () => exchange.response.off('close', onClose) };
+const tooLarge = (limit: number): Problem => new Problem('too-large', `At most ${limit} bytes.`);
+
+const outcomeOf = ({ kind }: UpstreamFailure): Outcome =>
+  kind === 'connect' ? 'connect' : kind === 'timeout' || kind === 'stalled' ? 'timeout' : 'broken';
+
+function problemOf(failure: UpstreamFailure, service: string): Problem {
+  if (failure.kind === 'timeout' || failure.kind === 'stalled')
+    return new Problem('upstream-timeout', undefined, { cause: failure });
+  if (!failure.sent) return unavailable(`The ${service} service`, failure, 1);
+  return new Problem(
+    'bad-gateway',
+    'The connection broke before an answer came. The request may have been carried out.',
+    { cause: failure },
+  );
 }

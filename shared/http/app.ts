@@ -48,8 +48,7 @@ export function createApp<S extends KernelTables>(options: AppOptions<S>): Hono 
         response = failure(error, origin, requestLog, `${route.spec.method} ${path}`);
       }
       response.headers.set('x-request-id', origin.requestId);
-      const labels = { method: request.method, route: path, status: String(response.status) };
-      metrics.requests.observe(labels, (performance.now() - started) / 1000);
+      metrics.requests.record((performance.now() - started) / 1000, request.method, path, response.status);
       return response;
     });
   }

@@ -37,6 +37,11 @@ export class Context<S extends KernelTables = KernelTables> {
     return this.maybeCaller;
   }
 
+  /** True for the context that `transaction` gives: what is written commits with the rest of it. */
+  get inTransaction(): boolean {
+    return this.hooks !== undefined;
+  }
+
   /** Runs `work` in one transaction, joining the one this context is in already. */
   async transaction<T>(work: (context: Context<S>) => Promise<T>): Promise<T> {
     if (this.hooks) return work(this);

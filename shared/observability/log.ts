@@ -29,3 +29,54 @@ export function createLog(service: string, level: LogLevel = 'info', destination
 
 /** For tests. */
 export const silentLog: Log = createLog('test', 'silent');
+
+/** Lines for a log that is written too often for a system call each: they go out together, a moment later. */
+export interface LineLog {
+  /** False: nobody reads this level; don't make the line. */
+  readonly enabled: boolean;
+  /** `fields` is the inside of a JSON object, already escaped, with a comma before each field. */
+  write(fields: string): void;
+  close(): void;
+}
+
+const FLUSH_MS = 50;
+const FLUSH_CHARACTERS = 65_536;
+
+/** Lines of level info beside those of `log`, to the same place. */
+export function createLineLog(log: Log, service: string): LineLog {
+  const sink = log as Log & {
+    [pino.symbols.streamSym]: DestinationStream;
+    isLevelEnabled(level: string): boolean;
+  };
+  const prefix = `{"level":"info","service":${JSON.stringify(service)},"at":"`;
+  let lines = '';
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let second = 0;
+  let stamp = '';
+
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (lines === '') return;
+    const text = lines;
+    lines = '';
+    sink[pino.symbols.streamSym].write(text);
+  };
+  return {
+    get enabled() {
+      return sink.isLevelEnabled('info');
+    },
+    write(fields) {
+      const now = Date.now();
+      const milliseconds = now % 1_000;
+      if (now - milliseconds !== second) {
+        second = now - milliseconds;
+        stamp = new Date(second).toISOString().slice(0, 20);
+      }
+      lines += `${prefix}${stamp}${String(milliseconds).padStart(3, '0')}Z"${fields}}\n`;
+      if (lines.length > FLUSH_CHARACTERS) flush();
+      else timer ??= setTimeout(flush, FLUSH_MS);
+    },
+    close: flush,
+  };
+}

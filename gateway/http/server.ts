@@ -1,0 +1,100 @@
+import { Problem, problemBody } from '../../shared/errors.ts';
+import { newId } from '../../shared/ids.ts';
+import { listenTcp, type TlsFiles } from '../../shared/runtime/tcp.ts';
+import type { Exchange } from '../exchange.ts';
+import { ClientConnection, type ClientDoor, type ClientTimings } from './client-connection.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { BadHead } from './head.ts';
+
+export interface HttpServerOptions {
+  hostname: string;
+  /** 0 picks a free port. */
+  port: number;
+  /** Lets several processes listen on one port (SO_REUSEPORT); the kernel spreads connections over them. */
+  reusePort: boolean;
+  tls?: TlsFiles;
+  timings: ClientTimings;
+  deadlines: Deadlines;
+  onRequest(exchange: Exchange): void;
+  onDone(exchange: Exchange, cutOff: boolean): void;
+  /** A request that could not be read was refused. */
+  onMalformed(error: BadHead): void;
+}
+
+export interface HttpServer {
+  port: number;
+  /** Open connections, with the idle ones; upgraded ones do not count. */
+  readonly connections: number;
+  /** Takes no new connections, lets requests in hand finish for `graceMs`, then closes what is left. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** The gateway's HTTP/1.1 server (RFC 9112). Throws with the reason when the address can't be had. */
+export function listenHttp(options: HttpServerOptions): HttpServer {
+  const open = new Set<ClientConnection>();
+  let onAllClosed: (() => void) | undefined;
+
+  const door: ClientDoor & { stopping: boolean } = {
+    timings: options.timings,
+    deadlines: options.deadlines,
+    stopping: false,
+    onRequest: options.onRequest,
+    onDone: options.onDone,
+    onMalformed(error) {
+      options.onMalformed(error);
+      return malformedReply(error);
+    },
+    onClosed(connection) {
+      open.delete(connection);
+      if (open.size === 0) onAllClosed?.();
+    },
+  };
+  const listener = listenTcp({
+    hostname: options.hostname,
+    port: options.port,
+    reusePort: options.reusePort,
+    tls: options.tls,
+    onConnection(wire) {
+      const connection = new ClientConnection(wire, door);
+      open.add(connection);
+      return connection;
+    },
+  });
+
+  return {
+    port: listener.port,
+    get connections() {
+      return open.size;
+    },
+    async stop(graceMs) {
+      door.stopping = true;
+      listener.stop();
+      for (const connection of open) connection.drain();
+      if (open.size === 0) return;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      await new Promise<void>((resolve) => {
+        onAllClosed = resolve;
+        timer = setTimeout(resolve, graceMs);
+      });
+      clearTimeout(timer);
+      for (const connection of open) connection.destroy();
+    },
+  };
+}
+
+/** What a client that speaks no proper HTTP gets, before its connection is closed. */
+function malformedReply(error: BadHead): Buffer {
+  const problem =
+    error.status === 431
+      ? new Problem('headers-too-large', error.message)
+      : error.status === 414
+        ? new Problem('uri-too-long', error.message)
+        : new Problem('validation-failed', error.message);
+  const requestId = newId();
+  const body = JSON.stringify({ ...problemBody(problem, requestId), status: error.status });
+  return Buffer.from(
+    `HTTP/1.1 ${error.status} ${problem.title}\r\ncontent-type: application/problem+json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\ncache-control: no-store\r\n` +
+      `x-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,218 @@
+/**
+ * Byte streams as the runtime gives them, with nothing between us and the kernel: what the gateway's own HTTP engine
+ * stands on. `Bun.listen` and `Bun.connect` cost a third of `node:net` per event (docs/performance.md).
+ */
+
+/** Who hears of a connection. Every method is called by the runtime, never from within `write`. */
+export interface WireOwner {
+  /** `chunk` is the owner's to keep. */
+  onData(chunk: Buffer): void;
+  /** Everything that was written has gone to the kernel. Called only after a `write` that answered false. */
+  onDrain(): void;
+  /** The other side sends no more; we still may. */
+  onEnd(): void;
+  /** Once, at the end of every connection, also of one that never came about. */
+  onClose(error: Error | undefined): void;
+}
+
+export interface OutgoingOwner extends WireOwner {
+  onOpen(): void;
+}
+
+/** One connection. What the kernel does not take is kept here: a writer that heeds `false` bounds it. */
+export interface Wire {
+  owner: WireOwner;
+  readonly remoteAddress: string;
+  /** Bytes that the kernel has not taken yet. */
+  readonly pending: number;
+  /** `performance.now()` when the kernel last took bytes that had waited, or they began to wait. */
+  readonly progressAt: number;
+  readonly closed: boolean;
+  /** False: wait for `onDrain`. */
+  write(bytes: Uint8Array): boolean;
+  pause(): void;
+  resume(): void;
+  /** Closes our side once everything written has gone out. */
+  end(): void;
+  /** Closes at once; with a reset, so that what was cut never looks complete. */
+  destroy(): void;
+}
+
+export interface TlsFiles {
+  /** PEM texts. */
+  cert: string;
+  key: string;
+}
+
+export interface Listener {
+  port: number;
+  /** Takes no new connections; those there are stay. */
+  stop(): void;
+}
+
+/** Listens for connections. Throws when the address can't be had. */
+export function listenTcp(options: {
+  hostname: string;
+  /** 0 picks a free port. */
+  port: number;
+  /** Several processes on one port (SO_REUSEPORT): the kernel spreads connections over them. */
+  reusePort: boolean;
+  tls?: TlsFiles | undefined;
+  onConnection: (wire: Wire) => WireOwner;
+}): Listener {
+  const { hostname, port, reusePort, tls, onConnection } = options;
+  const listener = Bun.listen<BunWire>({
+    hostname,
+    port,
+    reusePort,
+    allowHalfOpen: true,
+    ...(tls ? { tls } : {}),
+    socket: {
+      ...handlers,
+      open(socket) {
+        const wire = new BunWire();
+        socket.data = wire;
+        wire.opened(socket);
+        wire.owner = onConnection(wire);
+      },
+    },
+  } as Bun.TCPSocketListenOptions<BunWire>);
+  return { port: listener.port, stop: () => listener.stop(false) };
+}
+
+/** Begins to connect. `owner.onOpen` or `owner.onClose` follows, not before this call has returned. */
+export function connectTcp(address: { hostname: string; port: number }, owner: OutgoingOwner): Wire {
+  const wire = new BunWire();
+  wire.owner = owner;
+  Bun.connect<BunWire>({
+    ...address,
+    data: wire,
+    allowHalfOpen: true,
+    socket: outgoingHandlers,
+  } as Bun.TCPSocketConnectOptions<BunWire>).catch((error) => wire.onClosed(error));
+  return wire;
+}
+
+type BunSocket = Bun.Socket<BunWire>;
+
+const NOBODY: WireOwner = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+
+class BunWire implements Wire {
+  owner: WireOwner = NOBODY;
+  remoteAddress = '';
+  pending = 0;
+  progressAt = 0;
+  closed = false;
+  private socket: BunSocket | undefined;
+  private waiting: Uint8Array[] = [];
+  private ending = false;
+  private paused = false;
+
+  opened(socket: BunSocket): void {
+    this.socket = socket;
+    this.remoteAddress = socket.remoteAddress ?? '';
+    socket.setNoDelay(true);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.closed || this.ending) return true;
+    let taken = 0;
+    if (this.waiting.length === 0 && this.socket) {
+      taken = this.socket.write(bytes);
+      if (taken === bytes.byteLength) return true;
+      // -1: the connection has just ended; `close` follows.
+      if (taken < 0) taken = 0;
+      this.progressAt = performance.now();
+    }
+    this.waiting.push(taken === 0 ? bytes : bytes.subarray(taken));
+    this.pending += bytes.byteLength - taken;
+    return false;
+  }
+
+  onWritable(): void {
+    if (this.waiting.length === 0) return;
+    while (this.waiting.length > 0) {
+      const first = this.waiting[0]!;
+      const taken = this.socket!.write(first);
+      if (taken <= 0) return;
+      this.progressAt = performance.now();
+      this.pending -= taken;
+      if (taken < first.byteLength) {
+        this.waiting[0] = first.subarray(taken);
+        return;
+      }
+      this.waiting.shift();
+    }
+    if (this.ending) this.socket!.shutdown();
+    else this.owner.onDrain();
+  }
+
+  pause(): void {
+    if (this.paused || this.closed) return;
+    this.paused = true;
+    this.socket?.pause();
+  }
+
+  resume(): void {
+    if (!this.paused || this.closed) return;
+    this.paused = false;
+    this.socket?.resume();
+  }
+
+  end(): void {
+    if (this.ending || this.closed) return;
+    this.ending = true;
+    // A paused socket would never hear that the other side has closed too.
+    this.resume();
+    if (this.waiting.length === 0) this.socket?.shutdown();
+  }
+
+  destroy(): void {
+    if (this.closed) return;
+    if (this.socket) this.socket.terminate();
+    this.onClosed(undefined);
+  }
+
+  onClosed(error: Error | undefined): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.waiting = [];
+    this.pending = 0;
+    this.owner.onClose(error);
+  }
+}
+
+const handlers = {
+  data(socket: BunSocket, chunk: Buffer): void {
+    socket.data.owner.onData(chunk);
+  },
+  drain(socket: BunSocket): void {
+    socket.data.onWritable();
+  },
+  end(socket: BunSocket): void {
+    socket.data.owner.onEnd();
+  },
+  close(socket: BunSocket, error?: Error): void {
+    socket.data.onClosed(error);
+  },
+  error(socket: BunSocket, error: Error): void {
+    socket.data.onClosed(error);
+    socket.terminate();
+    // The runtime also hands over here what an owner has thrown: a fault of ours, which must not pass unseen.
+    if (!('syscall' in error) && !('code' in error)) queueMicrotask(() => { throw error; });
+  },
+};
+
+const outgoingHandlers = {
+  ...handlers,
+  open(socket: BunSocket): void {
+    const wire = socket.data;
+    if (wire.closed) return void socket.terminate();
+    wire.opened(socket);
+    (wire.owner as OutgoingOwner).onOpen();
+    wire.onWritable();
+  },
+  connectError(socket: BunSocket, error: Error): void {
+    socket.data.onClosed(error);
+  },
+};
