@@ -99,7 +99,6 @@ async function main(): Promise<void> {
       LYCEUM_DEV_MAIL: mail.httpUrl,
     }),
     ephemeral: platform.ephemeral,
-    localStore: platform.ephemeral,
     tokens: platform.tokens,
     log: log.child({ service: 'gateway' }),
     metrics: createMetrics('gateway'),

@@ -1,18 +1,21 @@
 import type { Caller } from '../shared/auth/tokens.ts';
 import { type Problem, problemBody } from '../shared/errors.ts';
-import { newId } from '../shared/ids.ts';
 import {
   childTraceparent,
+  newRequestId,
   newTraceparent,
   traceIdOf,
   validRequestId,
   validTraceparent,
 } from '../shared/observability/trace.ts';
 import type { Wire } from '../shared/runtime/tcp.ts';
+import type { Fill } from './cache/fill.ts';
 import type { BodyPace, BodyReader, ClientConnection } from './http/client-connection.ts';
+import { httpDate } from './http/date.ts';
 import type { RequestHead } from './http/head.ts';
 import { type HeaderList, headerOf, removeHeader } from './http/headers.ts';
 import { normaliseTarget } from './http/target.ts';
+import type { ClientOrigin } from './policy/client-address.ts';
 import { defaultBit, defaultLines } from './policy/security-headers.ts';
 import type { Route } from './routes.ts';
 
@@ -25,6 +28,8 @@ export interface ExchangeListener {
   /** Request and reply have taken longer than the route allows. */
   onTotalTimeout(): void;
 }
+
+const NOWHERE: ClientOrigin = { address: '', scheme: 'http' };
 
 /** Length of a reply that is not known when it begins. */
 export const UNKNOWN_LENGTH = -1;
@@ -46,10 +51,7 @@ export class Exchange {
   /** The client's trace with a parent of our own, or a new trace. */
   readonly traceparent: string;
   readonly continuesTrace: boolean;
-  /** The client's address, as far as it can be believed. */
-  address = '';
-  /** How the client reached us or the proxy in front of us. */
-  scheme: 'http' | 'https' = 'http';
+  origin: ClientOrigin = NOWHERE;
   caller: Caller | undefined;
   /** Label in metrics and logs. */
   route = 'none';
@@ -66,6 +68,10 @@ export class Exchange {
   replyEnded = false;
   /** The connection ends with this reply. */
   closes = false;
+  /** What comes of it goes into the response cache. */
+  fill: Fill | undefined;
+  /** What the client has, where the service is asked something else. */
+  askedIfNoneMatch: string | undefined;
   /** Our own headers for the reply: they win over the upstream's. */
   readonly ours: HeaderList = [];
 
@@ -85,13 +91,23 @@ export class Exchange {
     this.query = query;
     const requestId = headerOf(head.headers, 'x-request-id');
     const parent = headerOf(head.headers, 'traceparent');
-    this.requestId = requestId !== undefined && validRequestId(requestId) ? requestId : newId();
+    this.requestId = requestId !== undefined && validRequestId(requestId) ? requestId : newRequestId();
     this.continuesTrace = parent !== undefined && validTraceparent(parent);
     this.traceparent = this.continuesTrace ? childTraceparent(parent!) : newTraceparent();
   }
 
   get traceId(): string {
     return traceIdOf(this.traceparent);
+  }
+
+  /** The client's address, as far as it can be believed. */
+  get address(): string {
+    return this.origin.address;
+  }
+
+  /** How the client reached us or the proxy in front of us. */
+  get scheme(): 'http' | 'https' {
+    return this.origin.scheme;
   }
 
   get host(): string {
@@ -309,29 +325,19 @@ export class Exchange {
   }
 }
 
-let dateAt = 0;
-let dateText = '';
-/** The Date header (RFC 9110, 6.6.1), made once a second. */
-function httpDate(): string {
-  const now = Date.now();
-  if (now - dateAt >= 1_000) {
-    dateAt = now - (now % 1_000);
-    dateText = new Date(dateAt).toUTCString();
-  }
-  return dateText;
-}
-
 /** The phrases of the statuses we answer with ourselves; clients ignore them (RFC 9112, 4). */
 const REASONS: Record<number, string> = {
   200: 'OK',
   204: 'No Content',
   304: 'Not Modified',
+  308: 'Permanent Redirect',
   400: 'Bad Request',
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
+  410: 'Gone',
   413: 'Content Too Large',
   414: 'URI Too Long',
   417: 'Expectation Failed',

@@ -27,8 +27,6 @@ import { UpstreamPool } from './upstreams/pool.ts';
 export interface GatewayOptions {
   config: GatewayConfig;
   ephemeral: EphemeralStore;
-  /** Of this process alone: where limits are counted while the shared store is away. */
-  localStore: EphemeralStore;
   tokens: TokenVerifier;
   log: Log;
   metrics: Metrics;
@@ -76,7 +74,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   const accessLog = createAccessLog(log, metrics, config.accessLogSample);
   const proxy = new HttpProxy({ ...timings, names: config.forwardingHeaders, filters: [], metrics, fail });
   const openApi = createOpenApi(pools, config.publicUrl, log);
-  const readiness = createReadiness(Object.values(pools), ephemeral);
+  const readiness = createReadiness(Object.values(pools), ephemeral, admission.degraded);
   let draining = false;
   const pages = await createPages({
     config,
@@ -91,7 +89,9 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
 
   /** The way of a request, in order. */
   const steps: readonly Step[] = [
-    (exchange) => void Object.assign(exchange, readOrigin({ socket: { remoteAddress: exchange.peerAddress }, headers: { 'x-forwarded-for': exchange.header('x-forwarded-for'), 'x-forwarded-proto': exchange.header('x-forwarded-proto') } } as never)),
+    (exchange) => {
+      exchange.origin = readOrigin(exchange.peerAddress, exchange.head.headers);
+    },
     (exchange) => addTransportSecurity(exchange, https),
     checkMethod,
     createCors(origins),
@@ -155,11 +155,11 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     timings,
     deadlines,
     onRequest(exchange) {
-      metrics.inFlight.inc();
+      metrics.inFlight.now++;
       run(exchange, 0);
     },
     onDone(exchange, cutOff) {
-      metrics.inFlight.dec();
+      metrics.inFlight.now--;
       accessLog.record(exchange, cutOff);
     },
     onMalformed: () => metrics.malformed.inc(),
@@ -175,6 +175,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
       await Promise.all([sockets.stop(graceMs), server.stop(graceMs)]);
       for (const pool of allPools) pool.stop();
       await internal.stop(graceMs);
+      admission.close();
       accessLog.close();
       deadlines.stop();
       log.info({}, 'gateway has stopped');

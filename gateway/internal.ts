@@ -27,7 +27,11 @@ async function stateOf(pool: HttpPool): Promise<DependencyState> {
 }
 
 /** The state of each dependency, asked at most once a second. */
-export function createReadiness(pools: HttpPool[], ephemeral: EphemeralStore): () => Promise<Readiness> {
+export function createReadiness(
+  pools: HttpPool[],
+  ephemeral: EphemeralStore,
+  limitsDegraded: () => boolean,
+): () => Promise<Readiness> {
   let known: Promise<Readiness> | undefined;
   let askedAt = 0;
   const ask = async (): Promise<Readiness> => {
@@ -41,6 +45,7 @@ export function createReadiness(pools: HttpPool[], ephemeral: EphemeralStore): (
     const entries: [string, DependencyState][] = await Promise.all([
       ...pools.map(async (pool): Promise<[string, DependencyState]> => [pool.name, await stateOf(pool)]),
       Promise.race([store, late]).then((state): [string, DependencyState] => ['ephemeral-store', state]),
+      ['limits', { ok: !limitsDegraded() }],
     ]);
     return { ready: entries.every(([, { ok }]) => ok), dependencies: Object.fromEntries(entries) };
   };

@@ -13,11 +13,10 @@ logStrayErrors(log);
 try {
   const config = parseGatewayConfig(process.env);
   const platform = await openClusterGateway(process.env, log);
-  const { ephemeral, localStore, tokens } = platform;
+  const { ephemeral, tokens } = platform;
   const gateway = await createGateway({
     config,
     ephemeral,
-    localStore,
     tokens,
     log,
     metrics: createMetrics('gateway'),

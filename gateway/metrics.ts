@@ -10,19 +10,30 @@ export interface GatewayMetrics {
   /** Rate, errors and duration per route of the table. */
   requests: Metrics['requests'];
   /** The same per service behind it. */
-  upstreamRequests: QuickHistogram<[upstream: string, status: string]>;
+  upstreamRequests: QuickHistogram;
   upstreamFailures: Counter<'upstream' | 'kind'>;
   /** Every pool of replicas there is: they are asked when metrics are read. */
   upstreams: Set<ObservedPool>;
-  inFlight: Gauge;
+  /** Counted by hand: read when somebody scrapes. */
+  inFlight: { now: number };
   malformed: Counter;
   openSockets: Gauge;
   socketsClosed: Counter<'reason'>;
   rateLimits: Counter<'class' | 'outcome' | 'store'>;
+  limitsDegraded: Gauge;
 }
 
 export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics {
   const registers = [registry];
+  const inFlight = { now: 0 };
+  new Gauge({
+    name: 'lyceum_gateway_requests_in_flight',
+    help: 'Requests being answered.',
+    registers,
+    collect() {
+      this.set(inFlight.now);
+    },
+  });
   return {
     registry,
     requests,
@@ -40,11 +51,7 @@ export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics 
       registers,
     }),
     upstreams: observeUpstreams(registry),
-    inFlight: new Gauge({
-      name: 'lyceum_gateway_requests_in_flight',
-      help: 'Requests being answered.',
-      registers,
-    }),
+    inFlight,
     malformed: new Counter({
       name: 'lyceum_gateway_malformed_requests_total',
       help: 'Requests refused because they could not be read as HTTP/1.1.',
@@ -59,6 +66,17 @@ export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics 
       name: 'lyceum_gateway_sockets_closed_total',
       help: 'WebSockets that ended, by who or what ended them.',
       labelNames: ['reason'],
+      registers,
+    }),
+    limitsDegraded: new Gauge({
+      name: 'lyceum_gateway_limits_degraded',
+      help: '1 while limits are counted per process, because the shared store is away.',
+      registers,
+    }),
+    compressed: new Counter({
+      name: 'lyceum_gateway_compressed_bytes_total',
+      help: 'Bytes of replies that were compressed: before (in) and after (out).',
+      labelNames: ['coding', 'side'],
       registers,
     }),
     rateLimits: new Counter({

@@ -1,5 +1,6 @@
 import type { ServiceName } from '../shared/contracts/common.ts';
 import { Problem } from '../shared/errors.ts';
+import { type DeprecatedSince, type Deprecation, deprecationOf } from './policy/deprecation.ts';
 
 /** The routing table as data. What no line lets through does not exist: services' /metrics and /healthz never do. */
 
@@ -18,6 +19,8 @@ export interface Bucket {
 /** Buckets of a rate-limit class: one per signed-in user; one per address for everybody else, where a school may sit. */
 export interface RateClass {
   name: string;
+  /** The shared store decides on every request, which waits for it: for what is worth guessing, or costs a lot. */
+  strict?: boolean;
   perUser?: Bucket;
   perAddress: Bucket;
 }
@@ -27,9 +30,9 @@ export interface RateClass {
  * of thirty calls at the bell, and keeps a session alive all day. `LYCEUM_LIMIT_SCALE` multiplies both numbers.
  */
 export const RATE_CLASSES = {
-  login: { name: 'login', perAddress: { capacity: 60, perSecond: 1 } },
-  register: { name: 'register', perAddress: { capacity: 60, perSecond: 1 } },
-  mail: { name: 'mail', perAddress: { capacity: 30, perSecond: 0.5 } },
+  login: { name: 'login', strict: true, perAddress: { capacity: 60, perSecond: 1 } },
+  register: { name: 'register', strict: true, perAddress: { capacity: 60, perSecond: 1 } },
+  mail: { name: 'mail', strict: true, perAddress: { capacity: 30, perSecond: 0.5 } },
   session: { name: 'session', perAddress: { capacity: 600, perSecond: 20 } },
   read: {
     name: 'read',
@@ -43,11 +46,15 @@ export const RATE_CLASSES = {
   },
   upload: {
     name: 'upload',
+    strict: true,
     perUser: { capacity: 60, perSecond: 1 },
     perAddress: { capacity: 60, perSecond: 1 },
   },
-  /** Requests whose token was refused: guessing tokens is limited, a page of stale tabs is not. */
-  refused: { name: 'refused', perAddress: { capacity: 600, perSecond: 60 } },
+  /**
+   * Requests whose token was refused. Past it no token that is new is looked at: 300 signature checks a second are 2 %
+   * of a core, and nobody but a flood comes near, not a school full of stale tabs.
+   */
+  refused: { name: 'refused', perAddress: { capacity: 3_000, perSecond: 300 } },
   /** New sockets: a school whose server restarted comes back all at once. */
   socket: { name: 'socket', perAddress: { capacity: 2_000, perSecond: 50 } },
 } as const satisfies Record<string, RateClass>;
@@ -69,18 +76,23 @@ export interface GatewayRoute {
   body: 'json' | 'stream';
   /** Bytes. */
   bodyLimit: number;
-  /** Absent: `read` for GET and HEAD, `write` for the rest. */
-  limit?: RateClassName;
+  /** A class, or one that only this route has. Absent: `read` for GET and HEAD, `write` for the rest. */
+  limit?: RateClassName | RateClass;
   /** How often a request that may be repeated is sent to another replica. Absent: DEFAULT_RETRIES. */
   retries?: number;
   /** Milliseconds from the end of the request to the head of the reply, where the default does not do. */
   firstByteMs?: number;
   /** Milliseconds for the whole exchange. Absent: as long as bytes flow. */
   totalMs?: number;
+  /** Replies have secrets in them, so that they are never compressed (docs/security.md). */
+  secret?: boolean;
+  /** Clients should leave it. */
+  deprecated?: DeprecatedSince;
 }
 
 const JSON_BODY = { body: 'json', bodyLimit: MiB } as const;
 
+/** Anybody may call it. What auth says to them has tokens or addresses in it. */
 const open = (
   name: string,
   method: Method,
@@ -94,6 +106,7 @@ const open = (
   upstream,
   token: 'none',
   limit,
+  secret: true,
   ...JSON_BODY,
 });
 
@@ -114,8 +127,8 @@ export const ROUTES: readonly GatewayRoute[] = [
   open('auth.resend', 'POST', '/api/auth/email/resend', 'auth', 'mail'),
   open('auth.forgot', 'POST', '/api/auth/password/forgot', 'auth', 'mail'),
   open('auth.reset', 'POST', '/api/auth/password/reset', 'auth', 'register'),
-  { ...open('auth.keys', 'GET', '/.well-known/**', 'auth', 'read'), methods: ['GET', 'HEAD'] },
-  service('auth', '/api/auth/**'),
+  { ...open('auth.keys', 'GET', '/.well-known/**', 'auth', 'read'), methods: ['GET', 'HEAD'], secret: false },
+  { ...service('auth', '/api/auth/**'), secret: true },
 
   {
     name: 'content.upload',
@@ -137,6 +150,12 @@ export const ROUTES: readonly GatewayRoute[] = [
     upstream: 'content',
     token: 'optional',
     ...JSON_BODY,
+  },
+  {
+    ...service('content', '/api/content/files/{id}/links'),
+    name: 'content.links',
+    methods: ['POST'],
+    secret: true,
   },
   {
     ...service('content', '/api/content/courses'),
@@ -173,6 +192,7 @@ export const ROUTES: readonly GatewayRoute[] = [
   },
   service('profile', '/api/profiles/**'),
 
+  { ...service('chat', '/api/chat/rooms/{id}/webhooks/**'), name: 'chat.webhooks', secret: true },
   service('chat', '/api/chat/**'),
   service('notifications', '/api/notifications/**'),
   service('analytics', '/api/analytics/**'),
@@ -186,6 +206,8 @@ export interface Route extends GatewayRoute {
   /** What its reading and its writing requests count against. */
   readLimit: RateClass;
   writeLimit: RateClass;
+  secret: boolean;
+  deprecation: Deprecation | undefined;
 }
 
 export interface RouteTable {
@@ -219,8 +241,10 @@ export function createRouteTable(
         retries: row.retries ?? DEFAULT_RETRIES,
         firstByteMs: row.firstByteMs ?? defaults.firstByteMs,
         totalMs: row.totalMs ?? 0,
-        readLimit: RATE_CLASSES[row.limit ?? 'read'],
-        writeLimit: RATE_CLASSES[row.limit ?? 'write'],
+        readLimit: classOf(row.limit ?? 'read'),
+        writeLimit: classOf(row.limit ?? 'write'),
+        secret: row.secret ?? false,
+        deprecation: row.deprecated && deprecationOf(row.name, row.deprecated),
       },
       segments: open ? segments.slice(0, -1) : segments,
       open,
@@ -297,8 +321,15 @@ function checkRow(row: GatewayRoute): void {
   if (!Number.isSafeInteger(row.bodyLimit) || row.bodyLimit < 0) wrong(`body limit ${row.bodyLimit}`);
   for (const ms of [row.firstByteMs, row.totalMs])
     if (ms !== undefined && !(ms >= 0)) wrong(`a time-out of ${ms} ms`);
-  if (row.limit !== undefined && !Object.hasOwn(RATE_CLASSES, row.limit)) wrong(`limit ${row.limit}`);
+  if (row.limit !== undefined) {
+    // What the buckets are called in the store: two classes of one name would share them.
+    const isKnown = Object.hasOwn(RATE_CLASSES, typeof row.limit === 'string' ? row.limit : row.limit.name);
+    if (isKnown !== (typeof row.limit === 'string')) wrong(`limit ${JSON.stringify(row.limit)}`);
+  }
 }
+
+const classOf = (limit: RateClassName | RateClass): RateClass =>
+  typeof limit === 'string' ? RATE_CLASSES[limit] : limit;
 
 /** Which limit a request counts against. */
 export const rateClassOf = (route: Route, method: string): RateClass =>

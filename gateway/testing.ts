@@ -36,6 +36,9 @@ export const fakeTokens: TokenVerifier = {
   async fromHeader(header) {
     return header ? this.verify(header.replace(/^Bearer /, '')) : undefined;
   },
+  known: (token) => (token === 'good' ? LEARNER : undefined),
+  knownHeader: (header) => (header === 'Bearer good' ? LEARNER : undefined),
+  async close() {},
 };
 
 /** An address where nothing listens. */
@@ -71,7 +74,6 @@ export async function startGateway(
   const gateway = await createGateway({
     config: { ...config, timings: { ...config.timings, ...options.timings } },
     ephemeral: options.ephemeral ?? openMemoryStore(),
-    localStore: openMemoryStore(),
     tokens: fakeTokens,
     log: options.log ?? silentLog,
     metrics: createMetrics('gateway'),

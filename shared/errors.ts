@@ -22,6 +22,7 @@ export const PROBLEMS = {
   conflict: [409, 'In conflict with the current state'],
   'email-taken': [409, 'The e-mail address is taken'],
   'held-for-review': [409, 'The message waits for a moderator'],
+  gone: [410, 'Gone'],
   'precondition-failed': [412, 'Changed since it was read'],
   'too-large': [413, 'Too large'],
   'uri-too-long': [414, 'The address is too long'],
@@ -36,6 +37,8 @@ export const PROBLEMS = {
   internal: [500, 'Internal error'],
   'bad-gateway': [502, 'The service behind the gateway gave no valid answer'],
   'upstream-unavailable': [503, 'Temporarily unavailable'],
+  'switched-off': [503, 'Switched off for now'],
+  maintenance: [503, 'Under maintenance'],
   'upstream-timeout': [504, 'The service behind the gateway took too long'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 

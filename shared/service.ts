@@ -82,6 +82,8 @@ export interface Service<S extends KernelTables = KernelTables> {
 export interface RunningService {
   name: ServiceName;
   port: number;
+  /** From now on `/readyz` says `draining`: gateways send nothing new, while what comes is still answered. */
+  announceStop(): void;
   /** Drains: no new requests, consumers finish, the outbox is relayed; everything is cut after `graceMs`. */
   stop(graceMs?: number): Promise<void>;
 }
@@ -117,7 +119,11 @@ export async function startService<S extends KernelTables>(
     routes,
     nudge: relay.nudge,
   });
-  addOperatorRoutes(app, service, deps, () => describeRoutes(service.name, service.basePath, routes));
+  let draining = false;
+  addOperatorRoutes(app, service, deps, {
+    draining: () => draining,
+    describe: () => describeRoutes(service.name, service.basePath, routes),
+  });
   service.extendHttp?.(app);
   await service.start?.(relay.nudge);
 
@@ -140,7 +146,11 @@ export async function startService<S extends KernelTables>(
   return {
     name: service.name,
     port: server.port,
+    announceStop() {
+      draining = true;
+    },
     async stop(graceMs = 10_000) {
+      draining = true;
       await server.stop(graceMs);
       // A handler that needs longer is cut off with its message unacknowledged: it is delivered again.
       const drained = Promise.all([...consumers.map((consumer) => consumer.stop()), jobs.stop()]);
@@ -156,10 +166,11 @@ function addOperatorRoutes<S extends KernelTables>(
   app: Hono,
   service: Service<S>,
   deps: ServiceDeps<S>,
-  describe: () => unknown,
+  { draining, describe }: { draining: () => boolean; describe: () => unknown },
 ): void {
   app.get('/healthz', (c) => c.json({ status: 'ok', service: service.name }));
   app.get('/readyz', async (c) => {
+    if (draining()) return c.json({ ready: false, draining: true, dependencies: {} }, 503);
     const state = await checkReadiness(service.readiness);
     return c.json(state, state.ready ? 200 : 503);
   });

@@ -27,3 +27,23 @@ export async function waitFor(
     }
   }
 }
+
+/**
+ * What `work` resolves to, or a rejection after `ms`. An answer that has arrived while this process was busy still
+ * counts: the event loop gets one turn to deliver it.
+ */
+export function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => setImmediate(() => reject(new Error(`no answer within ${ms} ms`))), ms);
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}

@@ -121,6 +121,7 @@ const RULES: Rule[] = [
       'zod',
       'jose',
       'sharp',
+      'unhomoglyph',
       'unpdf',
       'file-type',
     ],
@@ -142,6 +143,11 @@ const RULES: Rule[] = [
     types: [CONTRACTS, 'shared/observability/log.ts'],
   })),
   { layer: 'platform', files: 'shared/platform/**', may: ['shared/**', 'node:', 'zod', 'package.json'] },
+  {
+    layer: 'for browsers and other clients',
+    files: 'shared/web/**',
+    may: ['shared/web/**', CONTRACTS, 'markdown-it', 'socket.io-client', 'zod'],
+  },
   {
     layer: 'kernel',
     files: 'shared/**',
@@ -173,7 +179,11 @@ const RULES: Rule[] = [
     may: ['gateway/**', 'shared/**', 'node:', 'zod', 'hono', 'prom-client', 'swagger-ui-dist'],
     never: ['shared/adapters/**', 'shared/db/**', 'shared/mail/**'],
   },
-  { layer: 'web', files: 'web/**', may: ['web/**', CONTRACTS, 'zod', 'socket.io-client', '@grafana/*'] },
+  {
+    layer: 'web',
+    files: 'web/**',
+    may: ['web/**', 'shared/web/**', CONTRACTS, 'zod', 'socket.io-client', '@grafana/*'],
+  },
   {
     layer: 'deploy',
     files: 'deploy/**',

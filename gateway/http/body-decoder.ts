@@ -235,9 +235,9 @@ class ChunkedDecoder implements BodyDecoder {
 }
 
 /**
- * RFC 9110, 6.5.1: a trailer must not say what a reader needed before the body — framing, routing, credentials, how to
+ * RFC 9110, 6.5.1: a trailer must not say what its reader needed before the body: framing, routing, credentials, how to
  * read the content, conditions, control data. These are dropped, not refused: nothing here ever merges trailers into
- * headers, so they can do nothing, and the RFC lets whoever reads discard them.
+ * headers, and the RFC lets whoever reads them throw any away.
  */
 const FORBIDDEN_TRAILERS = new Set([
   'content-length',
@@ -290,5 +290,8 @@ const FORBIDDEN_PREFIXES = [
   'access-control-',
 ];
 
+/** Also with an underscore, which is a hyphen to a CGI-minded reader. */
 const isForbiddenTrailer = (name: string): boolean =>
-  FORBIDDEN_TRAILERS.has(name) || FORBIDDEN_PREFIXES.some((prefix) => name.startsWith(prefix));
+  FORBIDDEN_TRAILERS.has(name) ||
+  name.includes('_') ||
+  FORBIDDEN_PREFIXES.some((prefix) => name.startsWith(prefix));

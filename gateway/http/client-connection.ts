@@ -145,6 +145,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
         return this.held !== undefined;
       }
     }
+    // The first half of an empty line.
+    if (bytes.byteLength === 1 && bytes[0] === 0x0d) return false;
     const end = endOfHead(bytes, this.searched);
     if (end < 0 ? bytes.byteLength > MAX_HEAD_BYTES : end > MAX_HEAD_BYTES) {
       this.refuse(new BadHead(431, 'The head of the request is too large.'));
@@ -237,7 +239,10 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
       this.failBody(new Problem('validation-failed', 'The body is not framed as HTTP/1.1 wants it.'));
       return;
     }
-    if (taken < chunk.byteLength) this.held = chunk.subarray(taken);
+    if (taken === chunk.byteLength || this.phase === 'closing') return;
+    this.held = chunk.subarray(taken);
+    // Answered already, as the body ended.
+    if (this.phase === 'head') this.nextRequest();
   }
 
   onBodyData(piece: Buffer): void {
@@ -388,7 +393,11 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     if (this.wire.pending > 0 && now - this.wire.progressAt > this.door.timings.stallMs)
       return this.destroy();
     if (this.phase === 'exchange') this.tickExchange(now);
-    else if (this.deadline > 0 && now > this.deadline) this.destroy();
+    else if (this.deadline > 0 && now > this.deadline) {
+      // A reply that is on its way to a slow reader goes on without us.
+      if (this.phase === 'closing') this.wire.close();
+      else this.destroy();
+    }
   }
 
   private tickExchange(now: number): void {

@@ -23,8 +23,9 @@ const IN_QUERY = 4;
 const KINDS = new Uint8Array(256);
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~')
   KINDS[character.charCodeAt(0)] = PLAIN | UNRESERVED | IN_QUERY;
-for (const character of "!$&'()*+,;=:@/") KINDS[character.charCodeAt(0)] = PLAIN | IN_QUERY;
-for (const character of '?%[]') KINDS[character.charCodeAt(0)] = IN_QUERY;
+// RFC 3986 wants brackets escaped here; no browser does it, and they mean nothing else in these places.
+for (const character of "!$&'()*+,;=:@/[]") KINDS[character.charCodeAt(0)] = PLAIN | IN_QUERY;
+for (const character of '?%') KINDS[character.charCodeAt(0)] = IN_QUERY;
 
 /**
  * Splits an origin-form target and normalises its path, once (RFC 3986, 6.2.2): unreserved characters are unescaped,

@@ -83,13 +83,15 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
 
   onOpen(): void {
     this.open = true;
-    this.deadline = 0;
+    // Who asked for it may be gone, and nobody else come.
+    this.deadline = performance.now() + this.pool.timings.keepAliveMs;
     this.pool.connected(this);
   }
 
   /** Belongs to `call` from here on. */
   assign(call: UpstreamCall): void {
     this.call = call;
+    this.deadline = 0;
     this.headSeen = false;
     this.replyDone = false;
     this.requestEnded = false;
@@ -241,13 +243,14 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
       this.untilClose = true;
       this.reusable = false;
     }
+    // What becomes of the head is the call's business.
+    const isEmpty = this.decoder === undefined;
     call.onHead(head);
-    if (head.contentLength === 0 && !head.chunked) this.endReply(NO_TRAILERS);
+    if (isEmpty) this.endReply(NO_TRAILERS);
   }
 
   private takeBody(bytes: Buffer): void {
-    if (this.replyDone || !this.decoder) throw new Error('bytes after the end of the reply');
-    const taken = this.decoder.push(bytes);
+    const taken = this.decoder?.push(bytes) ?? 0;
     // Bytes behind a reply belong to no request: the connection is of no more use, the reply is good.
     if (taken < bytes.byteLength) this.reusable = false;
   }

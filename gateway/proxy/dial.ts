@@ -40,7 +40,11 @@ export async function dialWebSocket(
   exchange.upstream = pool.name;
   const tried: HttpReplica[] = [];
   let last: unknown;
-  for (let replica = pool.choose(tried); replica && !exchange.gone; replica = pool.choose(tried)) {
+  for (
+    let replica = pool.choose(tried, true);
+    replica && !exchange.gone;
+    replica = pool.choose(tried, true)
+  ) {
     tried.push(replica);
     const ticket = replica.begin();
     const handshake = new Handshake(exchange, replica, names, timeoutMs);
@@ -55,7 +59,10 @@ export async function dialWebSocket(
       return { wire, replica, lines: linesOf(reply), rest };
     } catch (error) {
       if (error instanceof Problem) throw error;
-      replica.end(ticket, exchange.gone ? 'cancelled' : (error as UpstreamFailure).kind === 'connect' ? 'connect' : 'broken');
+      replica.end(
+        ticket,
+        exchange.gone ? 'cancelled' : (error as UpstreamFailure).kind === 'connect' ? 'connect' : 'broken',
+      );
       last = error;
     }
   }
@@ -117,6 +124,7 @@ class Handshake implements UpstreamCall {
 function linesOf(reply: ResponseHead): string {
   let lines = '';
   for (let index = 0; index < reply.headers.length; index += 2)
-    if (ANSWER.has(reply.headers[index]!)) lines += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
+    if (ANSWER.has(reply.headers[index]!))
+      lines += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
   return lines;
 }

@@ -1,4 +1,5 @@
 import type { Exchange } from '../exchange.ts';
+import { httpDate } from '../http/date.ts';
 import type { ResponseHead } from '../http/head.ts';
 import { type HeaderList, headerOf } from '../http/headers.ts';
 import { defaultBit } from '../policy/security-headers.ts';
@@ -96,6 +97,7 @@ export function replyLines(
   let lines = '';
   let overridden = 0;
   let via = '';
+  let dated = false;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index]!;
     if (NOT_RELAYED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.startsWith('access-control-')) continue;
@@ -107,13 +109,17 @@ export function replyLines(
     if (ours.length > 0) {
       const own = headerOf(ours, name);
       if (own !== undefined) {
-        if (name === 'vary') exchange.setHeader('vary', `${own}, ${value}`);
+        // Lists: ours and the service's are both true.
+        if (name === 'vary' || name === 'link') exchange.setHeader(name, `${own}, ${value}`);
         continue;
       }
     }
     overridden |= defaultBit(name);
+    if (name === 'date') dated = true;
     lines += `${name}: ${value}\r\n`;
   }
+  // RFC 9110, 6.6.1: who passes a reply on dates it.
+  if (!dated) lines += `date: ${httpDate()}\r\n`;
   if (names.via !== '') lines += `via: ${via}1.${reply.minor} ${names.via}\r\n`;
   return { lines, overridden };
 }
@@ -121,9 +127,11 @@ export function replyLines(
 /** A 1xx passes with what it says (103 carries links), without what is ours. */
 export function informationLines(reply: ResponseHead): string {
   let lines = '';
-  for (let index = 0; index < reply.headers.length; index += 2)
-    if (!NOT_RELAYED.has(reply.headers[index]!))
-      lines += `${reply.headers[index]}: ${reply.headers[index + 1]}\r\n`;
+  for (let index = 0; index < reply.headers.length; index += 2) {
+    const name = reply.headers[index]!;
+    if (!NOT_RELAYED.has(name) && !reply.hopByHop.includes(name))
+      lines += `${name}: ${reply.headers[index + 1]}\r\n`;
+  }
   return lines;
 }
 

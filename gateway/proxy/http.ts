@@ -88,6 +88,8 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
   private size = 0;
   private readonly streams: boolean;
   private streaming = false;
+  /** By the status of the reply, before a filter may have put another one in its place. */
+  private hasFailed = false;
   private sink: ReplySink;
 
   constructor(
@@ -199,6 +201,7 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
   onHead(reply: ResponseHead): void {
     const { exchange, options, rule } = this;
     if (reply.status === 101) return this.onMalformed('switched protocols without being asked');
+    this.hasFailed = reply.status >= 502 && reply.status <= 504;
     for (const filter of options.filters) this.sink = filter(exchange, rule, reply, this.sink);
     if (reply.status === 429) agreeOnLimit(exchange, reply.headers);
     const { lines, overridden } = replyLines(exchange, reply, options.names);
@@ -215,7 +218,7 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     // An upload that nobody waits for any more is not sent on.
     const { connection, streaming } = this;
     if (streaming) this.exchange.stopBody();
-    this.finish(this.exchange.status >= 502 && this.exchange.status <= 504 ? 'failed-status' : 'ok');
+    this.finish(this.hasFailed ? 'failed-status' : 'ok');
     if (streaming) connection?.abandon();
     this.sink.endReply(trailers);
   }

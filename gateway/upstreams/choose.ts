@@ -13,7 +13,12 @@ export class Chooser<C> {
 
   constructor(private readonly random: () => number) {}
 
-  choose(replicas: readonly Replica<C>[], tried: readonly Replica<C>[], now: number): Replica<C> | undefined {
+  choose(
+    replicas: readonly Replica<C>[],
+    tried: readonly Replica<C>[],
+    now: number,
+    forSocket: boolean,
+  ): Replica<C> | undefined {
     const { candidates } = this;
     let best = RANK.none * PRIORITIES;
     let count = 0;
@@ -32,7 +37,10 @@ export class Chooser<C> {
     const one = candidates[first]!;
     candidates[first] = candidates[count - 1]!;
     const other = candidates[this.draw(count - 1)]!;
-    return other.inFlight * one.weight < one.inFlight * other.weight ? other : one;
+    // Sockets are idle most of the time: they are spread among themselves, and say little about the load by requests.
+    const loadOfOne = forSocket ? one.sockets : one.inFlight;
+    const loadOfOther = forSocket ? other.sockets : other.inFlight;
+    return loadOfOther * one.weight < loadOfOne * other.weight ? other : one;
   }
 
   /** Lets go of the replicas of the last choice. */

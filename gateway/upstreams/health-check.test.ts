@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { startTestService } from '../../shared/testing/service.ts';
 import { eventually, sleep } from '../testing.ts';
 import { checkHealth } from './health-check.ts';
 import type { UpstreamPool } from './pool.ts';
@@ -88,6 +89,32 @@ describe('health check', () => {
     const silent = await startServer();
     silent.reply = undefined;
     expect(await checkHealth(addressOf(silent.port), 50)).toEqual({ health: 'no answer', refused: false });
+  });
+});
+
+describe('a service of ours', () => {
+  test('is ready, not ready, and draining while it still answers', async () => {
+    let database = true;
+    const service = await startTestService(async () => ({
+      name: 'profile',
+      basePath: '/api/profiles',
+      migrations: [],
+      routes: [],
+      readiness: {
+        database: async () => {
+          if (!database) throw new Error('away');
+        },
+      },
+    }));
+    stops.push(service.stop);
+    const ask = () => checkHealth(addressOf(Number(new URL(service.url).port)), 2_000);
+    expect(await ask()).toEqual({ health: 'ready', refused: false });
+    database = false;
+    expect(await ask()).toEqual({ health: 'not ready', refused: false });
+    database = true;
+    service.announceStop();
+    expect(await ask()).toEqual({ health: 'draining', refused: false });
+    expect((await service.call('GET', '/openapi.json')).status).toBe(200);
   });
 });
 

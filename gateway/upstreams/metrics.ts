@@ -61,9 +61,10 @@ export function observeUpstreams(registry: Registry): Set<ObservedPool> {
   );
   ofReplicas(
     'lyceum_gateway_replica_in_flight',
-    'Requests and sockets that a replica has.',
+    'Requests that a replica has.',
     (replica) => replica.inFlight,
   );
+  ofReplicas('lyceum_gateway_replica_sockets', 'Open WebSockets to a replica.', (replica) => replica.sockets);
   ofReplicas(
     'lyceum_gateway_replica_share',
     'Of what a replica would get otherwise; below 1 in its slow start.',

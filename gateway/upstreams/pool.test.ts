@@ -57,13 +57,16 @@ describe('power of two choices', () => {
     expect(testPool('dns+http://nobody:1').choose()).toBeUndefined();
   });
 
-  test('an open socket counts as in flight', () => {
+  test('sockets are spread by sockets, requests by requests', () => {
     const pool = testPool(list(2));
-    const one = pool.replicas[0]!;
-    one.hold();
-    expect(countChoices(pool, 20)).toEqual({ 'r1:1': 20 });
-    one.release();
-    expect(one.inFlight).toBe(0);
+    const [one, two] = pool.replicas as [TestReplica, TestReplica];
+    for (let turn = 0; turn < 50; turn++) one.hold();
+    two.begin();
+    for (let turn = 0; turn < 20; turn++) expect(pool.choose([], true)).toBe(two);
+    expect(countChoices(pool, 20)).toEqual({ 'r0:1': 20 });
+    for (let turn = 0; turn < 50; turn++) pool.choose([], true)!.hold();
+    for (let turn = 0; turn < 100; turn++) pool.choose([], true)!.hold();
+    expect([one.sockets, two.sockets]).toEqual([100, 100]);
   });
 });
 
@@ -89,6 +92,16 @@ describe('reload', () => {
     expect(countChoices(pool, 200)).not.toHaveProperty('b:2');
     b.end(ticket, 'ok');
     expect(states()).toHaveLength(2);
+  });
+
+  test('who goes is there until its last socket is closed', async () => {
+    const pool = testPool('http://a:1,http://b:2');
+    const b = pool.replicas[1]!;
+    b.hold();
+    await pool.reload(parseTargets('http://a:1'));
+    expect(pool.state().replicas[1]).toMatchObject({ name: 'b:2', sockets: 1, draining: true });
+    b.release();
+    expect(pool.state().replicas).toHaveLength(1);
   });
 
   test('who returns while it still finishes is a new one', async () => {
@@ -127,10 +140,7 @@ describe('bulkhead and retries', () => {
 
   test('a fifth of the requests may be repeated, and a few besides', () => {
     const pool = testPool(list(1), { retriesPerSecond: 1 });
-    for (let turn = 0; turn < 100; turn++) {
-      pool.enter();
-      pool.leave();
-    }
+    countChoices(pool, 100);
     let allowed = 0;
     while (pool.mayRetry()) allowed++;
     expect(allowed).toBe(30);

@@ -47,7 +47,7 @@ export class UpstreamPool<C> implements ReplicaOwner<C>, ObservedPool {
   readonly name: string;
   readonly settings: UpstreamSettings;
   private current: Replica<C>[] = [];
-  /** Off the list, with requests in flight. */
+  /** Off the list, with requests in flight or open sockets. */
   private readonly finishing = new Set<Replica<C>>();
   private readonly bulkhead: Bulkhead;
   private readonly budget: RetryBudget;
@@ -126,16 +126,17 @@ export class UpstreamPool<C> implements ReplicaOwner<C>, ObservedPool {
   }
 
   /**
-   * The replica for a request, of those not in `tried`. When none is healthy, the least bad: trying beats giving up.
+   * The replica for a request, or for a WebSocket, of those not in `tried`. When none is healthy, the least bad: trying beats giving up.
    * Undefined: all were tried, there is none, or all that are left are failing and have as many as they may.
    */
-  choose(tried: readonly Replica<C>[] = NONE): Replica<C> | undefined {
-    return this.chooser.choose(this.current, tried, this.clock());
+  choose(tried: readonly Replica<C>[] = NONE, forSocket = false): Replica<C> | undefined {
+    const now = this.clock();
+    if (tried.length === 0) this.budget.countRequest(now);
+    return this.chooser.choose(this.current, tried, now, forSocket);
   }
 
   /** A place among the requests in flight. Undefined: it is there. A promise: wait for it; rejects with a Problem. */
   enter(): undefined | Promise<void> {
-    this.budget.countRequest(this.clock());
     return this.bulkhead.enter();
   }
 
@@ -172,6 +173,7 @@ export class UpstreamPool<C> implements ReplicaOwner<C>, ObservedPool {
         health: replica.health,
         breaker: replica.breaker,
         inFlight: replica.inFlight,
+        sockets: replica.sockets,
         share: replica.share(now),
         draining: replica.retired || replica.health === 'draining',
         openings: replica.openings,
@@ -241,9 +243,10 @@ export class UpstreamPool<C> implements ReplicaOwner<C>, ObservedPool {
   }
 
   private retire(replica: Replica<C>): void {
-    this.log.info({ replica: replica.name, inFlight: replica.inFlight }, 'replica is off the list');
+    const { name, inFlight, sockets } = replica;
+    this.log.info({ replica: name, inFlight, sockets }, 'replica is off the list');
     replica.retired = true;
-    if (replica.inFlight > 0) this.finishing.add(replica);
+    if (replica.busy) this.finishing.add(replica);
     this.options.closeConnections(replica.connections, true);
   }
 

@@ -38,7 +38,7 @@ export interface ReplicaOwner<C> {
   hasOtherUsable(replica: Replica<C>): boolean;
   /** Its breaker has changed; `cause`: it opened. */
   onBreaker(replica: Replica<C>, cause: OpeningCause | undefined): void;
-  /** A retired replica has finished its last request. */
+  /** A retired replica has finished its last request, and its last socket has closed. */
   onFinished(replica: Replica<C>): void;
 }
 
@@ -65,7 +65,10 @@ const FIRST_SHARE = 0.1;
  */
 export class Replica<C> {
   readonly name: string;
+  /** Requests. */
   inFlight = 0;
+  /** Open WebSockets. */
+  sockets = 0;
   health: Health = 'unknown';
   breaker: BreakerState = 'closed';
   /** Taken off the list: finishes what it has. */
@@ -114,17 +117,22 @@ export class Replica<C> {
   end(ticket: number, outcome: Outcome): void {
     this.inFlight--;
     if (ticket === this.era) this.learn(outcome, this.clock());
-    if (this.retired && this.inFlight === 0) this.owner.onFinished(this);
+    if (this.retired && !this.busy) this.owner.onFinished(this);
   }
 
-  /** An open WebSocket counts as in flight, but its outcome is that of its handshake: `end` that, and hold the socket. */
+  /** A WebSocket is open: its handshake was a request, and has ended. */
   hold(): void {
-    this.inFlight++;
+    this.sockets++;
   }
 
   release(): void {
-    this.inFlight--;
-    if (this.retired && this.inFlight === 0) this.owner.onFinished(this);
+    this.sockets--;
+    if (this.retired && !this.busy) this.owner.onFinished(this);
+  }
+
+  /** It has requests or sockets. */
+  get busy(): boolean {
+    return this.inFlight > 0 || this.sockets > 0;
   }
 
   private learn(outcome: Outcome, now: number): void {

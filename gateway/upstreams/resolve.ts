@@ -27,11 +27,16 @@ export interface NameResolver {
  * of both families stands for the same machines twice: IPv4 is taken then. `servers` as `address:port`.
  */
 export function systemResolver(servers?: string[]): NameResolver {
-  const resolver = new Resolver();
-  if (servers) resolver.setServers(servers);
+  // A new one each time: the resolver's own cache keeps an empty answer for up to an hour (measured with Bun 1.4.5).
+  const newResolver = (): Resolver => {
+    const resolver = new Resolver();
+    if (servers) resolver.setServers(servers);
+    return resolver;
+  };
   return {
     async addresses(name) {
       if (isIP(name)) return [name];
+      const resolver = newResolver();
       const failure = (error: unknown): Error => error as Error;
       const four = await resolver.resolve4(name).catch(failure);
       if (Array.isArray(four) && four.length > 0) return four;
@@ -41,7 +46,7 @@ export function systemResolver(servers?: string[]): NameResolver {
       const family = found.some((entry) => entry.family === 4) ? 4 : 6;
       return found.filter((entry) => entry.family === family).map(({ address }) => address);
     },
-    services: (name) => resolver.resolveSrv(name),
+    services: (name) => newResolver().resolveSrv(name),
   };
 }
 

@@ -6,6 +6,7 @@ export interface ReplicaState {
   health: Health;
   breaker: BreakerState;
   inFlight: number;
+  sockets: number;
   /** Of what it would get otherwise; less than 1 while it starts slowly. */
   share: number;
   /** Off the list or about to stop: gets nothing new. */

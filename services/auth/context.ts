@@ -1,5 +1,6 @@
 import type { Context } from '../../shared/http/context.ts';
 import type { EphemeralStore } from '../../shared/ports/ephemeral-store.ts';
+import type { LoginAttempts } from './login-attempts.ts';
 import type { SigningKeys } from './signing-keys.ts';
 import type { AuthTables } from './store/tables.ts';
 
@@ -9,5 +10,6 @@ export type AuthContext = Context<AuthTables>;
 export interface AuthTools {
   keys: SigningKeys;
   ephemeral: EphemeralStore;
+  attempts: LoginAttempts;
   settings: { publicUrl: string; limitScale: number; accessTokenSeconds: number };
 }

@@ -5,6 +5,7 @@ import { type Service, type ServiceDeps, systemContext } from '../../shared/serv
 import type { AuthTools } from './context.ts';
 import { profileHandlers } from './events.ts';
 import { authRoutes } from './http.ts';
+import { createLoginAttempts } from './login-attempts.ts';
 import { migrations } from './migrations/index.ts';
 import { repeatRevocations } from './operations/end-session.ts';
 import { createFirstAdmin } from './operations/first-admin.ts';
@@ -23,6 +24,7 @@ export async function createAuth(deps: ServiceDeps<AuthTables>): Promise<Service
       return keys;
     },
     ephemeral: deps.ephemeral,
+    attempts: createLoginAttempts({ store: deps.ephemeral, scale: deps.settings.limitScale }),
     settings: deps.settings,
   };
   return {

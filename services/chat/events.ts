@@ -3,6 +3,7 @@ import { type ServiceDeps, systemContext } from '../../shared/service.ts';
 import type { ChatTools } from './context.ts';
 import type { Hub } from './live/hub.ts';
 import { evictIfOut, keepCourse, keepEnrolment } from './operations/keep-course.ts';
+import { keepProfile } from './operations/keep-profile.ts';
 import { keepFile } from './store/files.ts';
 import { namePerson } from './store/people.ts';
 import type { ChatTables } from './store/tables.ts';
@@ -13,12 +14,18 @@ export function projectionHandlers(
   tools: ChatTools,
 ): Handlers<ChatTables, 'chat.projections'> {
   type All = Handlers<ChatTables, 'chat.projections'>;
-  type Named = All['profile.updated'] & All['user.registered'];
   type OfCourse = All['course.published'] & All['course.updated'] & All['course.archived'];
   type OfFile = All['file.uploaded'] & All['file.processed'] & All['file.rejected'] & All['file.deleted'];
 
-  const person: Named = (event, delivery) =>
+  const person: All['user.registered'] = (event, delivery) =>
     delivery.once((tx) => namePerson(tx, event.data.userId, event.data.displayName, new Date(event.at)));
+
+  const profile: All['profile.updated'] = async (event, delivery) => {
+    const presence = await delivery.once((tx) =>
+      keepProfile(systemContext(deps, tx), event.data, new Date(event.at)),
+    );
+    if (presence) tools.live.presence(event.data.userId, presence.roomIds, presence.visible);
+  };
 
   const course: OfCourse = async (event, delivery) => {
     const left = await delivery.once((tx) =>
@@ -27,7 +34,7 @@ export function projectionHandlers(
         published: event.name === 'course.published',
       }),
     );
-    for (const { roomId, userId } of left ?? []) tools.live.leave(roomId, userId);
+    for (const { roomId, userId } of left ?? []) tools.live.leave(roomId, userId, 'unenrolled');
   };
 
   const enrolment =
@@ -57,7 +64,7 @@ export function projectionHandlers(
 
   return {
     'user.registered': person,
-    'profile.updated': person,
+    'profile.updated': profile,
     'course.published': course,
     'course.updated': course,
     'course.archived': course,

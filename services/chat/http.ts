@@ -1,5 +1,7 @@
-import { type Access, signedIn } from '../../shared/auth/access.ts';
+import { z } from 'zod';
+import { signedIn } from '../../shared/auth/access.ts';
 import {
+  HeldNotice,
   HistoryQuery,
   MarkRead,
   MemberList,
@@ -15,8 +17,14 @@ import {
   RoomPath,
 } from '../../shared/contracts/chat.ts';
 import { Id, PageQuery } from '../../shared/contracts/common.ts';
+import { Problem } from '../../shared/errors.ts';
 import { type Route, reply, routeFor } from '../../shared/http/route.ts';
 import type { ChatTools } from './context.ts';
+import { lookers, members, nobody } from './http/access.ts';
+import { moderationRoutes } from './http/moderation.ts';
+import { governingRoutes } from './http/rooms.ts';
+import { threadRoutes } from './http/threads.ts';
+import { webhookRoutes } from './http/webhooks.ts';
 import { addMembers } from './operations/add-members.ts';
 import { createRoom } from './operations/create-room.ts';
 import { getRoom } from './operations/get-room.ts';
@@ -30,25 +38,14 @@ import type { ChatTables } from './store/tables.ts';
 
 const route = routeFor<ChatTables>();
 
-/** Of a course's room: members look in, administrators too, others may not know that it exists. */
-const lookers: Access = signedIn({ learnerNotEnrolled: 'not-found', otherTeacher: 'not-found' });
-const members: Access = signedIn({ ...refused('not-found'), administrator: 'forbidden' });
-/** The members of a course's room follow its enrolments: nobody chooses them. */
-const nobody: Access = signedIn({
-  ...refused('not-found'),
-  learnerEnrolled: 'forbidden',
-  courseTeacher: 'forbidden',
-  administrator: 'forbidden',
-});
-
-function refused(outcome: 'not-found') {
-  return { learnerNotEnrolled: outcome, otherTeacher: outcome } as const;
-}
-
 export const chatRoutes = (tools: ChatTools): Route<ChatTables>[] => [
   ...roomRoutes(),
   ...messageRoutes(tools),
   ...memberRoutes(tools),
+  ...governingRoutes(tools),
+  ...threadRoutes(tools),
+  ...moderationRoutes(tools),
+  ...webhookRoutes(tools),
 ];
 
 const roomRoutes = (): Route<ChatTables>[] => [
@@ -58,10 +55,20 @@ const roomRoutes = (): Route<ChatTables>[] => [
       path: '/rooms',
       summary: "The caller's rooms, last active first",
       access: signedIn(),
-      query: PageQuery.extend({ courseId: Id.optional() }),
+      query: PageQuery.extend({
+        courseId: Id.optional(),
+        archived: z.enum(['true', 'false']).optional(),
+      }),
       replies: { 200: { description: 'A page of rooms', schema: RoomPage } },
     },
-    async (context, { query }) => reply(200, await listRooms(context, query)),
+    async (context, { query: { archived, ...query } }) =>
+      reply(
+        200,
+        await listRooms(context, {
+          ...query,
+          archived: archived === undefined ? undefined : archived === 'true',
+        }),
+      ),
   ),
   route(
     {
@@ -122,11 +129,18 @@ const messageRoutes = (tools: ChatTools): Route<ChatTables>[] => [
       replies: {
         201: { description: 'The message with its number', schema: Message },
         200: { description: 'The message that this clientId has sent before', schema: Message },
+        202: { description: 'Held for a moderator by the word filter', schema: HeldNotice },
       },
     },
     async (context, { params, body }) => {
-      const { message, created } = await sendMessage(context, tools, { ...params, ...body });
-      return reply(created ? 201 : 200, message);
+      try {
+        const { message, created } = await sendMessage(context, tools, { ...params, ...body });
+        return reply(created ? 201 : 200, message);
+      } catch (error) {
+        // No failure: what is held must be committed, with an Idempotency-Key too.
+        if (!(error instanceof Problem && error.code === 'held-for-review')) throw error;
+        return reply(202, { held: true, clientId: body.clientId, detail: error.detail });
+      }
     },
   ),
   route(
@@ -178,7 +192,7 @@ const memberRoutes = (tools: ChatTools): Route<ChatTables>[] => [
     {
       method: 'delete',
       path: '/rooms/{roomId}/members/{userId}',
-      summary: 'Leave a group, or take somebody out of it',
+      summary: 'Leave a group, or as its moderator take somebody out of it',
       access: nobody,
       params: MemberPath,
       replies: { 204: { description: 'No longer a member' } },

@@ -1,22 +1,36 @@
 import { databaseReady } from '../../shared/db/ready.ts';
 import { createSocketHost } from '../../shared/runtime/socket-server.ts';
-import type { Service, ServiceDeps } from '../../shared/service.ts';
+import { type Service, type ServiceDeps, systemContext } from '../../shared/service.ts';
 import type { ChatTools } from './context.ts';
 import { liveHandlers, projectionHandlers } from './events.ts';
 import { chatRoutes } from './http.ts';
+import { Connections } from './live/connections.ts';
 import { createHub } from './live/hub.ts';
-import type { ChatServer } from './live/names.ts';
+import { type ChatServer, ROOM_PREFIX } from './live/names.ts';
 import { migrations } from './migrations/index.ts';
+import { applyRetention } from './operations/apply-retention.ts';
+import { endExpiredSanctions, forgetDepartures } from './operations/sanctions.ts';
+import { openSendQueue } from './operations/send-message.ts';
 import { openSockets } from './socket.ts';
 import type { ChatTables } from './store/tables.ts';
+import { WordFilter } from './word-filter/word-filter.ts';
 
 /** Rooms, messages, presence, and every socket of the platform. */
 export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service<ChatTables>> {
-  const host = await createSocketHost();
+  const host = createSocketHost(ROOM_PREFIX);
   const io: ChatServer = host.io;
   deps.socketAdapter.attach(host.io);
-  const hub = createHub(io, deps);
-  const tools: ChatTools = { live: hub, ephemeral: deps.ephemeral, limitScale: deps.settings.limitScale };
+  const hub = createHub(io, host.broadcast, deps);
+  const connections = new Connections();
+  let nudge = (): void => {};
+  const filter = new WordFilter();
+  const tools: ChatTools = {
+    live: hub,
+    ephemeral: deps.ephemeral,
+    filter,
+    sendQueue: openSendQueue(deps.db, { live: hub, filter }, () => nudge()),
+    limitScale: deps.settings.limitScale,
+  };
   return {
     name: 'chat',
     basePath: '/api/chat',
@@ -27,8 +41,14 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
       { queue: 'chat.live', handlers: liveHandlers(hub) },
     ],
     jobs: [
-      { name: 'heal-feeds', everyMs: 3_000, run: () => hub.feeds.heal() },
+      // A quiet gap must be noticed within 5 s; a lost change takes two looks.
+      { name: 'heal-feeds', everyMs: 2_000, run: () => hub.feeds.heal() },
+      { name: 'end-expired', everyMs: 1_000, run: () => connections.endExpired() },
       { name: 'refresh-presence', everyMs: 15_000, run: () => hub.board.refresh() },
+      { name: 'evict-departed', everyMs: 1_000, run: () => hub.evictDeparted() },
+      { name: 'forget-departures', everyMs: 600_000, run: () => forgetDepartures(systemContext(deps)) },
+      { name: 'end-sanctions', everyMs: 1_000, run: () => endExpiredSanctions(systemContext(deps)) },
+      { name: 'apply-retention', everyMs: 60_000, run: () => applyRetention(systemContext(deps), tools) },
     ],
     readiness: {
       database: () => databaseReady(deps.db),
@@ -36,11 +56,12 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
       store: () => deps.ephemeral.ready(),
       sockets: () => deps.socketAdapter.ready(),
     },
-    async start(nudge) {
+    async start(wakeRelay) {
+      nudge = wakeRelay;
       await hub.start();
-      openSockets(io, { deps, tools, hub, nudge });
+      openSockets(io, { deps, tools, hub, connections, nudge });
     },
     stop: () => hub.stop(),
-    listen: (options) => host.listen(options),
+    listen: (options) => host.listen(options, (graceMs) => connections.drain(graceMs)),
   };
 }

@@ -11,6 +11,7 @@ import { Context } from '../../shared/http/context.ts';
 import type { ServiceDeps } from '../../shared/service.ts';
 import type { ChatContext, ChatTools } from './context.ts';
 import { Connection, type SocketEvent } from './live/connection.ts';
+import type { Connections } from './live/connections.ts';
 import type { Hub } from './live/hub.ts';
 import { type ChatServer, type ChatSocket, NOTIFICATIONS, roomKey } from './live/names.ts';
 import { announceTyping } from './operations/announce-typing.ts';
@@ -48,12 +49,16 @@ export const socketAccess: Record<ClientEvent, Access> = {
   'auth:refresh': { ...signedIn(), token: 'optional' },
 };
 
+/** Of one person in one room, over all connections to this process. */
 const TYPING_EVERY_MS = 2_000;
+/** So many are remembered before those that are over are forgotten. */
+const MOST_TYPING = 10_000;
 
 interface SocketDoor {
   deps: ServiceDeps<ChatTables>;
   tools: ChatTools;
   hub: Hub;
+  connections: Connections;
   nudge: () => void;
 }
 
@@ -61,43 +66,48 @@ type Handle<E extends ClientEvent> = (
   context: ChatContext,
   input: ClientInput<E>,
   connection: Connection,
+  release: () => void,
 ) => Promise<ClientAcks[E]>;
 
 function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, SocketEvent> {
-  const typedAt = new WeakMap<Connection, Map<string, number>>();
+  const typedAt = new Map<string, number>();
   const handles: { [E in ClientEvent]: Handle<E> } = {
-    'room:join': async (context, { roomId, after }, connection) => {
+    'room:join': async (context, { roomId, after, changesAfter }, connection) => {
       const socket = connection.socket as ChatSocket;
       const id = roomId.toLowerCase();
-      const page = await hub.feeds.join(socket, id, after, (from) =>
-        joinPage(context, { roomId: id, after: from }),
+      const page = await hub.feeds.join(socket, id, { after, changesAfter }, (from) =>
+        joinPage(context, { roomId: id, ...from }),
       );
       // Membership may have ended while the page was read, too early for the socket to be taken out.
       await readableRoom(context, id).catch((error: unknown) => {
         void socket.leave(roomKey(id));
         throw error;
       });
-      return { room: page.room, messages: page.messages, lastSeq: page.room.lastSeq, hasMore: page.hasMore };
+      const { room, upTo, ...rest } = page;
+      return { room, lastSeq: Math.max(room.lastSeq, upTo), ...rest };
     },
     'room:leave': async (_context, { roomId }, connection) => {
       await connection.socket.leave(roomKey(roomId.toLowerCase()));
       return {};
     },
-    'message:send': async (context, input) => {
-      const { message } = await sendMessage(context, tools, input);
+    // Its place is settled when it is queued: the next need not wait for the commit.
+    'message:send': async (context, input, _connection, release) => {
+      const { message } = await sendMessage(context, tools, input, release);
       return { message };
     },
     'message:edit': async (context, input) => ({ message: await editMessage(context, tools, input) }),
     'message:delete': async (context, input) => ({ message: await deleteMessage(context, tools, input) }),
     'reaction:add': (context, input) => changeReaction(context, tools, { ...input, added: true }),
     'reaction:remove': (context, input) => changeReaction(context, tools, { ...input, added: false }),
-    typing: async (context, { roomId }, connection) => {
-      const times = typedAt.get(connection) ?? new Map<string, number>();
-      typedAt.set(connection, times);
+    typing: async (context, { roomId }) => {
       const id = roomId.toLowerCase();
-      if (Date.now() - (times.get(id) ?? 0) < TYPING_EVERY_MS) return {};
+      const key = `${context.caller.userId} ${id}`;
+      const now = Date.now();
+      if (now - (typedAt.get(key) ?? 0) < TYPING_EVERY_MS) return {};
       await announceTyping(context, tools, { roomId: id });
-      times.set(id, Date.now());
+      if (typedAt.size >= MOST_TYPING)
+        for (const [known, at] of typedAt) if (now - at >= TYPING_EVERY_MS) typedAt.delete(known);
+      typedAt.set(key, now);
       return {};
     },
     read: (context, input) => markRead(context, tools, input),
@@ -111,9 +121,9 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
       {
         access: socketAccess[name],
         schema: CLIENT_EVENTS[name],
-        handle(connection, input, origin, log) {
-          const context: ChatContext = new Context(deps.db, connection.caller, origin, log, nudge);
-          return (handles[name] as Handle<ClientEvent>)(context, input as never, connection);
+        handle(connection, input, origin, release) {
+          const context: ChatContext = new Context(deps.db, connection.caller, origin, deps.log, nudge);
+          return (handles[name] as Handle<ClientEvent>)(context, input as never, connection, release);
         },
       },
     ]),
@@ -122,11 +132,10 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
 
 /** The sockets' door: both namespaces, each connection authenticated at its handshake. */
 export function openSockets(io: ChatServer, door: SocketDoor): void {
-  const { deps, hub } = door;
+  const { deps, hub, connections } = door;
   const events = eventTable(door);
+  const limits = { ...deps, limitScale: deps.settings.limitScale };
   const notificationEvents = new Map([...events].filter(([name]) => name === 'auth:refresh'));
-  const callers = new WeakMap<object, { caller: Caller; token: string }>();
-
   for (const [name, table] of [
     ['/', events],
     [NOTIFICATIONS, notificationEvents],
@@ -136,7 +145,9 @@ export function openSockets(io: ChatServer, door: SocketDoor): void {
       const token: unknown = socket.handshake.auth.token;
       authenticate(deps, token).then(
         (caller) => {
-          callers.set(socket, { caller, token: token as string });
+          socket.data = { caller, token };
+          // Kept by the connection, where it may be renewed.
+          socket.handshake.auth = {};
           next();
         },
         (error: unknown) => {
@@ -146,9 +157,8 @@ export function openSockets(io: ChatServer, door: SocketDoor): void {
       );
     });
     namespace.on('connection', (socket) => {
-      const { caller, token } = callers.get(socket)!;
-      const limits = { ...deps, limitScale: deps.settings.limitScale };
-      new Connection(socket, table, limits, caller, token);
+      const { caller, token } = socket.data as { caller: Caller; token: string };
+      connections.add(new Connection(socket, table, limits, caller, token));
       if (name !== '/') return;
       hub.board.arrive(caller.userId);
       socket.on('disconnect', () => hub.board.depart(caller.userId));

@@ -70,6 +70,21 @@ export async function openSchool(world: World): Promise<School> {
   return { courseId, roomId: rooms.body.items[0].id, teacher, learner };
 }
 
+/** A group of the owner's with these members in it. */
+export async function openGroup(
+  world: World,
+  owner: TestUser,
+  members: TestUser[],
+  name = 'Study group',
+): Promise<string> {
+  const memberIds = members.map(({ userId }) => userId);
+  const { body } = await world.call('POST', '/api/chat/rooms', {
+    as: owner,
+    body: { kind: 'group', name, memberIds },
+  });
+  return body.id;
+}
+
 const open = new Set<Client>();
 
 /** Connects; rejects with the connect_error. */

@@ -73,6 +73,8 @@ export const EVENTS = {
     displayName: z.string(),
     avatar: z.string().nullable(),
     locale: z.string(),
+    /** Absent from services that do not know of it yet: then what was known stays. */
+    showPresence: z.boolean().optional(),
   }),
   'notification.created': user.extend({
     notificationId: Id,

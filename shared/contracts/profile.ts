@@ -62,6 +62,9 @@ export const Privacy = z
     showLinks: z.boolean(),
     showTimeZone: z.boolean(),
     findable: z.boolean().meta({ description: 'Whether the search by name shows it' }),
+    showPresence: z
+      .boolean()
+      .meta({ description: 'Whether others in the chat see that one is online, and typing' }),
   })
   .meta({ id: 'Privacy' });
 export type Privacy = z.infer<typeof Privacy>;
@@ -72,6 +75,7 @@ export const DEFAULT_PRIVACY: Privacy = {
   showLinks: true,
   showTimeZone: true,
   findable: true,
+  showPresence: true,
 };
 
 export const AVATAR_SIZES = ['small', 'medium', 'large'] as const;

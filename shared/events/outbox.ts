@@ -24,7 +24,25 @@ export async function publishEvent<N extends EventName>(
   tx: Kysely<KernelTables>,
   event: NewEvent<N>,
 ): Promise<string> {
-  const envelope: EventEnvelope = {
+  const envelope = envelopeOf(event);
+  await tx.insertInto('outbox').values({ id: envelope.id, name: envelope.name, envelope }).execute();
+  return envelope.id;
+}
+
+/** The same for many events of one transaction, in one statement. */
+export async function publishEvents(tx: Kysely<KernelTables>, events: NewEvent<EventName>[]): Promise<void> {
+  if (events.length === 0) return;
+  const envelopes = events.map(envelopeOf);
+  await sql`
+    insert into outbox (id, name, envelope) select id, name, envelope::jsonb
+    from unnest(${envelopes.map(({ id }) => id)}::uuid[], ${envelopes.map(({ name }) => name)}::text[],
+      ${envelopes.map((envelope) => JSON.stringify(envelope))}::text[]) as e (id, name, envelope)`.execute(
+    tx,
+  );
+}
+
+function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelope {
+  return {
     id: newId(),
     name: event.name,
     version: 1,
@@ -34,8 +52,6 @@ export async function publishEvent<N extends EventName>(
     traceparent: event.traceparent ?? null,
     data: EVENTS[event.name].parse(event.data),
   };
-  await tx.insertInto('outbox').values({ id: envelope.id, name: envelope.name, envelope }).execute();
-  return envelope.id;
 }
 
 const BATCH = 100;

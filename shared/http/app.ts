@@ -84,9 +84,11 @@ async function run<S extends KernelTables>(
   enforce(spec.access, caller);
 
   const context = new Context<S>(options.db, caller, origin, log, options.nudge);
+  const parsedParams = spec.params ? validate(spec.params, decodeParams(params), 'params') : undefined;
+  await route.authorize?.(context, { params: parsedParams, request });
   const bytes = readsBody(route, request) ? await readBytes(request, JSON_LIMIT) : undefined;
   const input = {
-    params: spec.params ? validate(spec.params, decodeParams(params), 'params') : undefined,
+    params: parsedParams,
     query: spec.query ? validate(spec.query, queryOf(request), 'query') : undefined,
     body: bytes ? validate(spec.body ?? NO_FIELDS, parseJson(request, bytes), 'body') : undefined,
     request,

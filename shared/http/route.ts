@@ -59,6 +59,10 @@ export const reply = (status: number, body?: unknown, headers?: Record<string, s
 
 export interface Route<S extends KernelTables = KernelTables> {
   spec: RouteSpec<z.ZodType | undefined, z.ZodType | undefined, z.ZodType | undefined>;
+  /** Asked before the body is read, where the caller shows something else than an access token. Throws. */
+  authorize?:
+    | ((context: Context<S>, input: { params: unknown; request: Request }) => Promise<unknown>)
+    | undefined;
   handle(
     context: Context<S>,
     input: { params: unknown; query: unknown; body: unknown; request: Request },
@@ -78,5 +82,6 @@ export const routeFor =
   >(
     spec: RouteSpec<P, Q, B>,
     handle: (context: Context<S>, input: RouteInput<P, Q, B>) => Promise<JsonReply | Response>,
+    authorize?: (context: Context<S>, input: { params: Parsed<P>; request: Request }) => Promise<unknown>,
   ): Route<S> =>
-    ({ spec, handle }) as unknown as Route<S>;
+    ({ spec, handle, authorize }) as unknown as Route<S>;

@@ -4,7 +4,7 @@ import { QuickHistogram } from './quick-histogram.ts';
 /** One registry per service, because the embedded mode has seven services in one process. */
 export interface Metrics {
   registry: Registry;
-  requests: QuickHistogram<[method: string, route: string, status: string | number]>;
+  requests: QuickHistogram;
   eventsPublished: Counter<'event' | 'outcome'>;
   eventsConsumed: Counter<'queue' | 'event' | 'outcome'>;
   outboxPending: Gauge;

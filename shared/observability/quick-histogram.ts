@@ -11,7 +11,7 @@ interface Series {
  * A histogram for places that observe tens of thousands of times a second: prom-client sorts and joins labels on each
  * call (1.6 µs), this looks a string up (0.1 µs) and makes the cumulative buckets only when somebody scrapes.
  */
-export class QuickHistogram<V extends readonly (string | number)[]> extends Histogram<string> {
+export class QuickHistogram extends Histogram<string> {
   private readonly series = new Map<string, Series>();
   private readonly bounds: readonly number[];
   private readonly names: readonly string[];
@@ -22,12 +22,12 @@ export class QuickHistogram<V extends readonly (string | number)[]> extends Hist
     this.names = configuration.labelNames;
   }
 
-  /** `values` in the order of `labelNames`. */
-  record(seconds: number, ...values: V): void {
-    const key = values.join(' ');
+  /** At most three values, in the order of `labelNames`. */
+  record(seconds: number, first: string, second: string | number, third: string | number = ''): void {
+    const key = `${first} ${second} ${third}`;
     let series = this.series.get(key);
     if (!series) {
-      series = { values, counts: Array<number>(this.bounds.length + 1).fill(0), sum: 0 };
+      series = { values: [first, second, third], counts: Array<number>(this.bounds.length + 1).fill(0), sum: 0 };
       this.series.set(key, series);
     }
     let bucket = 0;

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { openPostgres } from '../adapters/database/postgres.ts';
-import { openMemoryStore } from '../adapters/ephemeral-store/memory.ts';
 import { openRedis } from '../adapters/ephemeral-store/redis.ts';
 import { openRabbitmq } from '../adapters/event-bus/rabbitmq.ts';
 import { openSmtp } from '../adapters/mail/smtp.ts';
@@ -39,6 +38,8 @@ export const ServiceEnvironment = CommonEnvironment.extend({
 
 /** How long a process waits at its start for the servers it can't do without. */
 const START_DEADLINE_MS = 60_000;
+/** No request waits in the gateway for the shared store any longer: the service behind it asks again. Milliseconds. */
+const GATEWAY_STORE_MS = 50;
 
 /** PostgreSQL, Redis, RabbitMQ and S3 for one service of this process. The only place that chooses these adapters. */
 export async function openClusterService<S extends KernelTables>(
@@ -49,6 +50,7 @@ export async function openClusterService<S extends KernelTables>(
   const config = parseEnvironment(ServiceEnvironment, env);
   const db = openPostgres<S>({ url: config.DATABASE_URL, max: config.DATABASE_POOL });
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
+  const tokens = tokenVerifier(config.AUTH_URL, ephemeral);
   const bus = await openRabbitmq({ url: config.AMQP_URL, log });
   const objects = await openMinio({
     url: config.S3_URL,
@@ -69,7 +71,7 @@ export async function openClusterService<S extends KernelTables>(
       ephemeral,
       mailer,
       socketAdapter,
-      tokens: tokenVerifier(config.AUTH_URL, ephemeral),
+      tokens,
       log,
       metrics: createMetrics(service),
       settings: {
@@ -82,6 +84,7 @@ export async function openClusterService<S extends KernelTables>(
     },
     async close() {
       await bus.close();
+      await tokens.close();
       await Promise.all([mailer.close(), objects.close(), socketAdapter.close(), ephemeral.close()]);
       await db.destroy();
     },
@@ -94,7 +97,6 @@ export async function openClusterGateway(
   log: Log,
 ): Promise<{
   ephemeral: EphemeralStore;
-  localStore: EphemeralStore;
   tokens: TokenVerifier;
   close(): Promise<void>;
 }> {
@@ -103,11 +105,13 @@ export async function openClusterGateway(
     env,
   );
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
-  const localStore = openMemoryStore();
+  const tokens = tokenVerifier(config.AUTH_URL, ephemeral, { storeMs: GATEWAY_STORE_MS });
   return {
     ephemeral,
-    localStore,
-    tokens: tokenVerifier(config.AUTH_URL, ephemeral),
-    close: async () => void (await Promise.all([ephemeral.close(), localStore.close()])),
+    tokens,
+    async close() {
+      await tokens.close();
+      await ephemeral.close();
+    },
   };
 }

@@ -49,6 +49,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Platform> 
     },
     async close() {
       await bus.close();
+      await tokens.close();
       await Promise.all([mailer.close(), ephemeral.close(), objects.close()]);
       await pglite.close();
     },

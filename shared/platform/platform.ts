@@ -15,5 +15,8 @@ export interface Platform {
 }
 
 /** Tokens are verified against the auth service's published keys in every mode. `authUrl` is its own address. */
-export const tokenVerifier = (authUrl: string, ephemeral: EphemeralStore): TokenVerifier =>
-  createTokenVerifier(remoteKeys(`${authUrl}/.well-known/jwks.json`), ephemeral);
+export const tokenVerifier = (
+  authUrl: string,
+  ephemeral: EphemeralStore,
+  options?: { storeMs?: number },
+): TokenVerifier => createTokenVerifier(remoteKeys(`${authUrl}/.well-known/jwks.json`), ephemeral, options);

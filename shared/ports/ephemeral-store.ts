@@ -1,15 +1,19 @@
+import type { Bucket, TakeAnswer, TakeRequest, TokenDecision } from './token-bucket.ts';
+
+export type { TokenDecision } from './token-bucket.ts';
+
 /** Shared state that may be lost: revocations, limits, presence, signals between processes. */
 export interface EphemeralStore {
   get(key: string): Promise<string | null>;
   getMany(keys: string[]): Promise<(string | null)[]>;
   /** `ttlMs` in milliseconds; every key has one, so that nothing is kept for ever. */
   set(key: string, value: string, ttlMs: number): Promise<void>;
+  /** Takes away a value, or makes a bucket full. */
   delete(key: string): Promise<void>;
   /** Takes `cost` tokens from a bucket that holds `capacity` and refills at `perSecond`, in one atomic step. */
-  takeTokens(
-    key: string,
-    bucket: { capacity: number; perSecond: number; cost?: number },
-  ): Promise<TokenDecision>;
+  takeTokens(key: string, bucket: Bucket & { cost?: number }): Promise<TokenDecision>;
+  /** The same for many buckets in one round trip, one after the other; answers in the order of the requests. */
+  takeTokensMany(requests: readonly TakeRequest[]): Promise<TakeAnswer[]>;
   /** Adds a member to a set for `ttlMs`; said again, it stays longer. True if it was not in the set before. */
   touchMember(set: string, member: string, ttlMs: number): Promise<boolean>;
   /** True if it was in the set. */
@@ -23,12 +27,4 @@ export interface EphemeralStore {
   /** Rejects when the store can't be reached. */
   ready(): Promise<void>;
   close(): Promise<void>;
-}
-
-export interface TokenDecision {
-  allowed: boolean;
-  /** Whole tokens left. */
-  remaining: number;
-  /** Milliseconds until the bucket is full again (allowed) or until the cost is there (refused). */
-  resetMs: number;
 }

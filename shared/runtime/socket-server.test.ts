@@ -4,7 +4,7 @@ import { io as connectClient, type Socket } from 'socket.io-client';
 import type { HttpServer } from './serve.ts';
 import { createSocketHost, SOCKET_LIMITS } from './socket-server.ts';
 
-const host = await createSocketHost({ ...SOCKET_LIMITS, maxBufferedBytes: 256 * 1024 });
+const host = createSocketHost('room:', { ...SOCKET_LIMITS, maxBufferedBytes: 256 * 1024 });
 let server: HttpServer;
 let url: string;
 
@@ -74,7 +74,7 @@ test('a client that never reads is cut off, and the others get everything', asyn
 }, 30_000);
 
 test('stopping closes sockets so that clients know, and ends within its grace', async () => {
-  const own = await createSocketHost();
+  const own = createSocketHost('room:');
   const running = await own.listen({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('ok') });
   const socket = connectClient(`http://127.0.0.1:${running.port}`, {
     transports: ['websocket'],

@@ -5,13 +5,16 @@ import { Server } from 'socket.io';
 import { Problem, problemResponse } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { type FetchHandler, type HttpServer, type ServeOptions, withDeadline } from './serve.ts';
+import { CLOSE, EngineSocket, SocketEngine } from './socket-engine.ts';
+
+export { CLOSE } from './socket-engine.ts';
 
 /** One port for HTTP and Socket.IO (WebSocket transport only), on whichever runtime this is. */
 
 export interface SocketLimits {
   /** The largest frame a client may send, in bytes; a larger one closes its connection (RFC 6455, code 1009). */
   maxFrameBytes: number;
-  /** A client that reads so slowly that this many bytes wait for it is cut off. */
+  /** A client that reads so slowly that this many bytes wait for it is cut off with code 4008. */
   maxBufferedBytes: number;
   pingIntervalMs: number;
   pingTimeoutMs: number;
@@ -19,14 +22,20 @@ export interface SocketLimits {
 
 export const SOCKET_LIMITS: SocketLimits = {
   maxFrameBytes: 256 * 1024,
-  maxBufferedBytes: 4 * 1024 * 1024,
+  maxBufferedBytes: 1024 * 1024,
   pingIntervalMs: 25_000,
   pingTimeoutMs: 20_000,
 };
 
 export interface SocketHost {
   io: Server;
-  listen(options: ServeOptions): Promise<HttpServer>;
+  /**
+   * Sends encoded packets (`2["message",{…}]`) to this process's sockets of the main namespace in a Socket.IO room
+   * whose name begins with `channelPrefix`: in order, each once, and far cheaper than `emit`.
+   */
+  broadcast(room: string, packets: string[]): void;
+  /** `drain` runs when the server is asked to stop and takes no more connections, before it closes those it has. */
+  listen(options: ServeOptions, drain?: (graceMs: number) => Promise<void>): Promise<HttpServer>;
 }
 
 const PATH = '/socket.io/';
@@ -34,39 +43,44 @@ const PATH = '/socket.io/';
 const CONNECT_TIMEOUT_MS = 10_000;
 const SLOW_CHECK_MS = 500;
 
-/** A Socket.IO server that waits for `listen`. On Bun it runs on its own engine, on Deno on Socket.IO's. */
-export async function createSocketHost(limits: SocketLimits = SOCKET_LIMITS): Promise<SocketHost> {
-  return 'Deno' in globalThis ? hostOnNodeHttp(limits) : hostOnBun(limits);
+/** A Socket.IO server that waits for `listen`. On Bun it runs on an engine of ours, on Deno on Socket.IO's. */
+export const createSocketHost = (channelPrefix: string, limits: SocketLimits = SOCKET_LIMITS): SocketHost =>
+  'Deno' in globalThis ? hostOnNodeHttp(limits) : hostOnBun(channelPrefix, limits);
+
+/** Closes the connection under a Socket.IO socket, after what has been written to it; its client connects again. */
+export function closeConnection(socket: { conn: unknown }, code: number, reason: string): void {
+  const { conn } = socket;
+  if (conn instanceof EngineSocket) conn.close(code, reason);
+  else (conn as { close(): void }).close();
 }
 
-/** What cuts off slow clients needs to know of a connection, whichever engine it belongs to. */
-interface Connection {
-  transport?: {
-    socket?: { getBufferedAmount?(): number; bufferedAmount?: number; terminate(): void };
-  };
-  writeBuffer?: { data?: unknown }[];
-}
-
-async function hostOnBun(limits: SocketLimits): Promise<SocketHost> {
-  // Loaded here only: its import paths have no extensions, which Deno does not resolve.
-  const { Server: BunEngine } = await import('@socket.io/bun-engine');
-  const engine = new BunEngine({
-    path: PATH,
-    pingInterval: limits.pingIntervalMs,
-    pingTimeout: limits.pingTimeoutMs,
-    maxHttpBufferSize: limits.maxFrameBytes,
-  });
+function hostOnBun(channelPrefix: string, limits: SocketLimits): SocketHost {
+  const engine = new SocketEngine(limits);
   const io = new Server({ connectTimeout: CONNECT_TIMEOUT_MS, serveClient: false });
   io.bind(engine);
-  // Not in the engine's types: the map of its open connections.
-  const connections = (engine as unknown as { clients: Map<string, Connection> }).clients;
-  // The handlers only: the engine's `fetch` would limit the bodies of every other route too.
-  const { open, message, close } = engine.handler().websocket;
+  let publish: (topic: string, frame: string) => void = () => {};
+
+  /** A socket in a room of Socket.IO's is in the topic of the same name. */
+  const followRooms = (): void => {
+    const { adapter, sockets } = io.of('/');
+    const engineSocket = (id: string) => sockets.get(id)?.conn as unknown as EngineSocket | undefined;
+    adapter.on('join-room', (room: string, id: string) => {
+      if (room.startsWith(channelPrefix)) engineSocket(id)?.subscribe(room);
+    });
+    adapter.on('leave-room', (room: string, id: string) => {
+      if (room.startsWith(channelPrefix)) engineSocket(id)?.unsubscribe(room);
+    });
+  };
 
   return {
     io,
-    async listen({ hostname, port, fetch }) {
-      const server = Bun.serve({
+    broadcast(room, packets) {
+      engine.flush();
+      for (const packet of packets) publish(room, `4${packet}`);
+    },
+    async listen({ hostname, port, fetch }, drain) {
+      followRooms();
+      const server: Bun.Server<EngineSocket> = Bun.serve({
         hostname,
         port,
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
@@ -75,28 +89,28 @@ async function hostOnBun(limits: SocketLimits): Promise<SocketHost> {
           const url = new URL(request.url);
           if (!isSocketPath(url.pathname)) return fetch(request);
           if (!isWebSocket(request, url)) return refusePolling();
-          // An upgraded request has no response; the engine's type does not say so.
-          return engine.handleRequest(request, self as never);
+          return engine.upgrade(request, url, self);
         },
         websocket: {
-          open,
-          message,
-          close,
+          ...engine.websocket,
           maxPayloadLength: limits.maxFrameBytes,
           // Longer than a ping and its time-out, or Bun would close what the engine still watches.
           idleTimeout: Math.min(960, Math.ceil((limits.pingIntervalMs + limits.pingTimeoutMs) / 1000) + 15),
-          // The engine ignores what `send` returns: past this limit Bun would drop frames in silence.
-          backpressureLimit: limits.maxBufferedBytes,
+          sendPings: false,
+          // The engine cuts off who reaches its limit, with a reason; who gets here between two looks is dropped.
+          backpressureLimit: 4 * limits.maxBufferedBytes,
           closeOnBackpressureLimit: true,
         },
       });
-      const watch = cutOffSlow(() => connections.values(), limits);
+      publish = (topic, frame) => server.publish(topic, frame);
       return {
         port: server.port ?? port,
         async stop(graceMs) {
-          clearInterval(watch);
+          const deadline = performance.now() + graceMs;
+          const stopped = server.stop();
+          await drain?.(graceMs);
           await withDeadline(io.close(), Math.min(graceMs, 2_000), () => {});
-          await withDeadline(server.stop(), graceMs, () => server.stop(true));
+          await withDeadline(stopped, Math.max(0, deadline - performance.now()), () => server.stop(true));
         },
       };
     },
@@ -108,7 +122,14 @@ function hostOnNodeHttp(limits: SocketLimits): SocketHost {
 
   return {
     io,
-    async listen({ hostname, port, fetch }) {
+    broadcast(room, packets) {
+      const { adapter, sockets } = io.of('/');
+      for (const id of adapter.rooms.get(room) ?? []) {
+        const conn = sockets.get(id)?.conn;
+        for (const packet of packets) conn?.write(packet);
+      }
+    },
+    async listen({ hostname, port, fetch }, drain) {
       const server = createServer();
       io.attach(server, {
         path: PATH,
@@ -133,15 +154,25 @@ function hostOnNodeHttp(limits: SocketLimits): SocketHost {
       return {
         port: (server.address() as AddressInfo).port,
         async stop(graceMs) {
-          clearInterval(watch);
+          const deadline = performance.now() + graceMs;
           const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+          await drain?.(graceMs);
+          clearInterval(watch);
           await withDeadline(io.close(), Math.min(graceMs, 2_000), () => {});
           server.closeIdleConnections();
-          await withDeadline(closed, graceMs, () => server.closeAllConnections());
+          await withDeadline(closed, Math.max(0, deadline - performance.now()), () =>
+            server.closeAllConnections(),
+          );
         },
       };
     },
   };
+}
+
+/** What cuts off slow clients needs to know of a connection of Socket.IO's own engine. */
+interface Connection {
+  transport?: { socket?: { bufferedAmount: number; close(code: number, reason: string): void } };
+  writeBuffer?: { data?: unknown }[];
 }
 
 /** Ends connections whose client does not read: what waits for it must not fill our memory. */
@@ -153,9 +184,10 @@ function cutOffSlow(
     for (const connection of connections()) {
       const socket = connection.transport?.socket;
       if (!socket) continue;
-      let waiting = socket.getBufferedAmount?.() ?? socket.bufferedAmount ?? 0;
+      let waiting = socket.bufferedAmount;
       for (const packet of connection.writeBuffer ?? []) waiting += sizeOf(packet.data);
-      if (waiting > limits.maxBufferedBytes) socket.terminate();
+      // The library drops who does not answer the close frame.
+      if (waiting > limits.maxBufferedBytes) socket.close(CLOSE.slowConsumer, 'slow consumer');
     }
   };
   const timer = setInterval(check, SLOW_CHECK_MS);

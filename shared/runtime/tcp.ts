@@ -34,6 +34,8 @@ export interface Wire {
   resume(): void;
   /** Closes our side once everything written has gone out. */
   end(): void;
+  /** Closes both sides and hears nothing more; what was written still goes out, even to a slow reader. */
+  close(): void;
   /** Closes at once; with a reset, so that what was cut never looks complete. */
   destroy(): void;
 }
@@ -165,6 +167,13 @@ class BunWire implements Wire {
     // A paused socket would never hear that the other side has closed too.
     this.resume();
     if (this.waiting.length === 0) this.socket?.shutdown();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    // Without the reset that `terminate` sends: the kernel goes on with what it holds.
+    this.socket?.end();
+    this.onClosed(undefined);
   }
 
   destroy(): void {

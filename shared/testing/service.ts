@@ -62,6 +62,7 @@ export interface TestService<S extends KernelTables> {
   ): Promise<EventEnvelope>;
   /** Events this service has put in its outbox, oldest first; waits up to 2 s for the first. */
   published(name: EventName): Promise<EventEnvelope[]>;
+  announceStop(): void;
   stop(): Promise<void>;
 }
 
@@ -84,6 +85,8 @@ export async function startTestService<S extends KernelTables>(
   const publicKey = { ...(await exportJWK(keys.publicKey)), kid: 'test', alg: 'EdDSA' };
   const mails: Mail[] = [];
 
+  const tokens = createTokenVerifier(localKeys({ keys: [publicKey] }), ephemeral);
+
   const deps = {
     bus: watched.bus,
     objects,
@@ -94,7 +97,7 @@ export async function startTestService<S extends KernelTables>(
       close: async () => {},
     },
     socketAdapter: localSocketAdapter,
-    tokens: createTokenVerifier(localKeys({ keys: [publicKey] }), ephemeral),
+    tokens,
     log,
     metrics: createMetrics('test'),
     settings: {
@@ -158,9 +161,11 @@ export async function startTestService<S extends KernelTables>(
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     },
+    announceStop: running.announceStop,
     async stop() {
       await running.stop(2_000);
       await bus.close();
+      await tokens.close();
       await ephemeral.close();
       await objects.close();
       await pglite.close();

@@ -7,6 +7,8 @@ export interface TcpProxy {
   cut(): void;
   /** While on, bytes are swallowed both ways and nothing is closed. */
   freeze(on: boolean): void;
+  /** While on, nothing is read any more, so that the kernels take what is sent and nobody answers; then all of it goes on. */
+  stall(on: boolean): void;
   close(): void;
 }
 
@@ -17,6 +19,7 @@ export async function tcpProxy(upstreamUrl: string): Promise<TcpProxy> {
   const upstreamHost = url.hostname;
   const sockets = new Set<Socket>();
   let frozen = false;
+  let stalled = false;
   const server = createServer((client) => {
     const upstream = connect(upstreamPort, upstreamHost);
     for (const [from, to] of [
@@ -24,6 +27,7 @@ export async function tcpProxy(upstreamUrl: string): Promise<TcpProxy> {
       [upstream, client],
     ] as const) {
       sockets.add(from);
+      if (stalled) from.pause();
       from.on('data', (data) => void (frozen || to.write(data)));
       from.on('error', () => {});
       from.on('close', () => {
@@ -43,6 +47,10 @@ export async function tcpProxy(upstreamUrl: string): Promise<TcpProxy> {
     cut,
     freeze: (on) => {
       frozen = on;
+    },
+    stall: (on) => {
+      stalled = on;
+      for (const socket of sockets) on ? socket.pause() : socket.resume();
     },
     close: () => {
       cut();

@@ -10,8 +10,10 @@ const PACKAGES = {
   rabbitmq: 'rabbitmq-server',
   go: 'golang-go',
   chromium: 'chromium',
+  nginx: 'nginx',
+  wrk: 'wrk',
 };
-/** Servers, and what building and testing needs beside them. */
+/** Servers, and what building, testing and measuring needs beside them. */
 export type DebianProgram = keyof typeof PACKAGES;
 
 /** The folder of PostgreSQL's own programs: the newest of Debian's versions, else wherever `initdb` is. */
@@ -45,6 +47,8 @@ export async function missing(wanted: readonly DebianProgram[]): Promise<DebianP
     rabbitmq: async () => (await rabbitmqProgram()) !== undefined,
     go: () => has('go'),
     chromium: () => has('chromium'),
+    nginx: () => has('nginx'),
+    wrk: () => has('wrk'),
   };
   const found = await Promise.all(wanted.map((name) => present[name]()));
   return wanted.filter((_, index) => !found[index]);
@@ -95,7 +99,7 @@ get="apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 -o DPkg::Options::
 $get install -y --no-install-recommends "$@" || { $get update && $get install -y --no-install-recommends "$@"; }
 if [ -d /run/systemd/system ]; then
   for package in "$@"; do
-    case $package in postgresql|redis-server|rabbitmq-server) systemctl disable "$package" >/dev/null 2>&1 || true;; esac
+    case $package in postgresql|redis-server|rabbitmq-server|nginx) systemctl disable "$package" >/dev/null 2>&1 || true;; esac
   done
 fi
 `;

@@ -1,10 +1,10 @@
-import { roleKey } from '../../../shared/auth/tokens.ts';
+import { announceRole, markRole } from '../../../shared/auth/revocations.ts';
 import type { User } from '../../../shared/contracts/auth.ts';
 import type { Role } from '../../../shared/contracts/common.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
 import type { AuthContext, AuthTools } from '../context.ts';
 import { countAdmins, lockUser, updateUser } from '../store/users.ts';
-import { endUserSessions } from './end-session.ts';
+import { endUserSessions, revocationMs } from './end-session.ts';
 import { toUser } from './to-user.ts';
 
 /**
@@ -39,9 +39,10 @@ export async function changeUser(
     return { before, after };
   });
 
-  const lifetime = tools.settings.accessTokenSeconds * 1000 + 30_000;
-  if (changed.after.role !== changed.before.role) {
-    await tools.ephemeral.set(roleKey(userId), changed.after.role, lifetime);
+  const { role } = changed.after;
+  if (role !== changed.before.role) {
+    await markRole(tools.ephemeral, userId, role, revocationMs(tools));
+    await announceRole(tools.ephemeral, userId, role);
   }
   if (changed.after.disabled_at) await endUserSessions(context, tools, userId, {}, 'account-disabled');
   return { ...toUser(changed.after), disabled: changed.after.disabled_at !== null };

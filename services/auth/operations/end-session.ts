@@ -1,11 +1,11 @@
-import { revokedSessionKey, roleKey } from '../../../shared/auth/tokens.ts';
+import { announceRevoked, markRevoked, markRole } from '../../../shared/auth/revocations.ts';
 import { notFound } from '../../../shared/errors.ts';
 import type { AuthContext, AuthTools } from '../context.ts';
 import { endSessions, sessionsRevokedSince } from '../store/sessions.ts';
 import { roleChangesSince } from '../store/users.ts';
 
 /** Longer than any access token lives, with room for clocks that differ. */
-const revocationMs = (tools: AuthTools): number => tools.settings.accessTokenSeconds * 1000 + 30_000;
+export const revocationMs = (tools: AuthTools): number => tools.settings.accessTokenSeconds * 1000 + 30_000;
 
 /** Ends the caller's own session. Said again, it pushes the revocation again and is fine. */
 export async function logout(context: AuthContext, tools: AuthTools): Promise<void> {
@@ -33,8 +33,9 @@ export async function endOwnSession(
 
 /**
  * Ends sessions of a user for good and makes their access tokens stop at once in every process: the row first,
- * then the mark that every verifier asks for. Throws `upstream-unavailable` if the mark can't be set; the sessions
- * are over all the same and a job sets the mark as soon as it can.
+ * then the mark that every service asks for, then a message to those that keep what they read. Throws
+ * `upstream-unavailable` if the mark can't be set; the sessions are over all the same and a job sets the mark as soon
+ * as it can.
  */
 export async function endUserSessions(
   context: AuthContext,
@@ -54,19 +55,19 @@ export async function endUserSessions(
 }
 
 async function pushRevocations(tools: AuthTools, sessionIds: string[]): Promise<void> {
-  await Promise.all(
-    sessionIds.map((id) => tools.ephemeral.set(revokedSessionKey(id), '1', revocationMs(tools))),
-  );
+  await markRevoked(tools.ephemeral, sessionIds, revocationMs(tools));
+  await announceRevoked(tools.ephemeral, sessionIds);
 }
 
 /** The job that repeats recent revocations, so that a store which lost its memory learns them again. */
 export async function repeatRevocations(context: AuthContext, tools: AuthTools): Promise<void> {
   const since = new Date(Date.now() - revocationMs(tools));
-  await pushRevocations(
-    tools,
-    (await sessionsRevokedSince(context.db, since)).map((session) => session.id),
+  const sessions = await sessionsRevokedSince(context.db, since);
+  await markRevoked(
+    tools.ephemeral,
+    sessions.map(({ id }) => id),
+    revocationMs(tools),
   );
-  for (const user of await roleChangesSince(context.db, since)) {
-    await tools.ephemeral.set(roleKey(user.id), user.role, revocationMs(tools));
-  }
+  for (const user of await roleChangesSince(context.db, since))
+    await markRole(tools.ephemeral, user.id, user.role, revocationMs(tools));
 }

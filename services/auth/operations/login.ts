@@ -6,22 +6,21 @@ import { insertSession } from '../store/sessions.ts';
 import { findUserByEmail } from '../store/users.ts';
 import { issueTokens, SESSION_MS } from './issue-tokens.ts';
 
-/** Tries per account: a burst of 20, then one every 6 s, whatever address they come from. */
-const ATTEMPTS = { capacity: 20, perSecond: 1 / 6 };
-
 /**
  * Starts a session. Throws `invalid-credentials` (the same, and as slow, for an unknown address),
- * `email-unverified`, `account-disabled`, or `rate-limited` after too many tries at one account.
+ * `email-unverified`, `account-disabled`, or `rate-limited` after too many wrong passwords.
  */
 export async function login(
   context: AuthContext,
   tools: AuthTools,
   input: { email: string; password: string },
 ) {
-  await limitAttempts(tools, input.email);
-  const user = await findUserByEmail(context.db, input.email);
-  const right = await verifyPassword(input.password, user?.password_hash ?? NOBODYS_HASH);
-  if (!user || !right) throw new Problem('invalid-credentials');
+  const user = await tools.attempts.guard(input.email, context.origin.ip, async () => {
+    const found = await findUserByEmail(context.db, input.email);
+    const right = await verifyPassword(input.password, found?.password_hash ?? NOBODYS_HASH);
+    return right ? found : undefined;
+  });
+  if (!user) throw new Problem('invalid-credentials');
   if (user.disabled_at) throw new Problem('account-disabled');
   if (!user.email_verified_at) throw new Problem('email-unverified');
 
@@ -36,20 +35,4 @@ export async function login(
     });
     return issueTokens(tx.db, tools, user, sessionId);
   });
-}
-
-async function limitAttempts(tools: AuthTools, email: string): Promise<void> {
-  const scale = tools.settings.limitScale;
-  const decision = await tools.ephemeral
-    .takeTokens(`login:${email}`, {
-      capacity: ATTEMPTS.capacity * scale,
-      perSecond: ATTEMPTS.perSecond * scale,
-    })
-    // Without the store the gateway's own limits still hold; nobody is locked out.
-    .catch(() => undefined);
-  if (decision && !decision.allowed) {
-    throw new Problem('rate-limited', 'Too many tries for this account.', {
-      retryAfter: decision.resetMs / 1000,
-    });
-  }
 }

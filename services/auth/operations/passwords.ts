@@ -24,20 +24,23 @@ export async function resetPassword(
 ): Promise<void> {
   await refuseCommonPassword(input.password, 'password');
   const passwordHash = await hashPassword(input.password);
-  const userId = await context.transaction(async (tx) => {
+  const user = await context.transaction(async (tx) => {
     const owner = await useOneTimeToken(tx.db, digestOf(input.token), 'reset-password');
     if (!owner) {
       throw new Problem('validation-failed', 'The token is not valid, was used, or has run out.', {
         errors: [{ path: 'body.token', message: 'not a token that works now' }],
       });
     }
-    await updateUser(tx.db, owner, { password_hash: passwordHash });
-    return owner;
+    return await updateUser(tx.db, owner, { password_hash: passwordHash });
   });
-  await endUserSessions(context, tools, userId, {}, 'password-reset');
+  await tools.attempts.forgive(user.email);
+  await endUserSessions(context, tools, user.id, {}, 'password-reset');
 }
 
-/** Changes the caller's password and ends the other sessions. Throws `invalid-credentials`. */
+/**
+ * Changes the caller's password and ends the other sessions. Throws `invalid-credentials`, or `rate-limited`: who holds
+ * somebody's access token may guess no more than at the front door.
+ */
 export async function changePassword(
   context: AuthContext,
   tools: AuthTools,
@@ -45,9 +48,11 @@ export async function changePassword(
 ): Promise<void> {
   const { userId, sessionId } = context.caller;
   const user = await findUser(context.db, userId);
-  if (!user || !(await verifyPassword(input.currentPassword, user.password_hash))) {
-    throw new Problem('invalid-credentials', 'The current password is wrong.');
-  }
+  if (!user) throw new Problem('unauthenticated', 'This account is gone.');
+  const owner = await tools.attempts.guard(user.email, context.origin.ip, async () =>
+    (await verifyPassword(input.currentPassword, user.password_hash)) ? user : undefined,
+  );
+  if (!owner) throw new Problem('invalid-credentials', 'The current password is wrong.');
   await refuseCommonPassword(input.newPassword, 'newPassword');
   await updateUser(context.db, userId, { password_hash: await hashPassword(input.newPassword) });
   await endUserSessions(context, tools, userId, { except: sessionId }, 'password-changed');

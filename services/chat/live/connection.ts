@@ -2,13 +2,15 @@ import type { z } from 'zod';
 import { type Access, enforce } from '../../../shared/auth/access.ts';
 import type { Caller, TokenVerifier } from '../../../shared/auth/tokens.ts';
 import type { AckError } from '../../../shared/contracts/chat.ts';
-import { Problem, toProblem } from '../../../shared/errors.ts';
+import { Problem, toProblem, unavailable } from '../../../shared/errors.ts';
 import { validate } from '../../../shared/http/body.ts';
 import type { Origin } from '../../../shared/http/context.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { Metrics } from '../../../shared/observability/metrics.ts';
 import { newTraceparent, traceIdOf } from '../../../shared/observability/trace.ts';
+import { withDeadline } from '../../../shared/runtime/serve.ts';
+import { CLOSE, closeConnection } from '../../../shared/runtime/socket-server.ts';
 import { type AnySocket, sessionKey, userKey } from './names.ts';
 
 /** Events of one connection: a burst, then so many a second. */
@@ -18,14 +20,18 @@ const EVENTS_PER_SECOND = 40;
 const MOST_WAITING = 500;
 /** After its token has expired a connection may still hand over a fresh one for this long. */
 const GRACE_MS = 20_000;
-const LONGEST_TIMER_MS = 2_000_000_000;
+/** A process that stops waits so long for what a connection has under way. */
+const FINISH_MS = 3_000;
 
 /** One client event: who may send it, what it carries, what it does. */
 export interface SocketEvent {
   access: Access;
   schema: z.ZodType;
-  /** Resolves with what the acknowledgement has beside `ok: true`. */
-  handle(connection: Connection, input: unknown, origin: Origin, log: Log): Promise<object>;
+  /**
+   * Resolves with what the acknowledgement has beside `ok: true`. The connection's next event begins then, or when
+   * `release` is called: by one whose order is settled before it has ended.
+   */
+  handle(connection: Connection, input: unknown, origin: Origin, release: () => void): Promise<object>;
 }
 
 export interface ConnectionDeps {
@@ -42,9 +48,12 @@ export interface ConnectionDeps {
 export class Connection {
   #caller: Caller;
   #token: string;
-  #expiry: ReturnType<typeof setTimeout> | undefined;
-  #last: Promise<void> = Promise.resolve();
+  /** Settled when the event before has been released. */
+  #last: Promise<void> | undefined;
+  /** Events that have not been answered. */
   #waiting = 0;
+  #finished: (() => void) | undefined;
+  #retired = false;
   #tokens: number;
   #refilledAt = performance.now();
 
@@ -59,10 +68,8 @@ export class Connection {
     this.#token = token;
     this.#tokens = EVENT_BURST * deps.limitScale;
     void socket.join([userKey(caller.userId), sessionKey(caller.sessionId)]);
-    this.#endWhenExpired();
-    socket.on('disconnect', () => clearTimeout(this.#expiry));
     // A broken frame closes the connection; without a listener Node would call it an unhandled error.
-    socket.on('error', () => {});
+    socket.on('error', ignore);
     // Every packet ends here (`next` is never called), so no event name can reach the socket's own emitter.
     socket.use((packet) => this.#take(packet as unknown[]));
   }
@@ -82,7 +89,6 @@ export class Connection {
     }
     this.#caller = caller;
     this.#token = token;
-    this.#endWhenExpired();
     return { expiresAt: new Date(caller.expiresAt * 1000).toISOString() };
   }
 
@@ -92,42 +98,74 @@ export class Connection {
     this.socket.disconnect(true);
   }
 
-  #endWhenExpired(): void {
-    clearTimeout(this.#expiry);
-    const ms = this.#caller.expiresAt * 1000 - Date.now() + GRACE_MS;
-    this.#expiry = setTimeout(() => this.end('token-expired'), Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
+  /** Ends the connection if its token has run out and no fresh one was handed over in time. `now` as `Date.now()`. */
+  endIfExpired(now: number): void {
+    if (now > this.#caller.expiresAt * 1000 + GRACE_MS) this.end('token-expired');
+  }
+
+  /** Takes no more events, answers those it has, and closes so that the client connects again elsewhere. */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    const finished = new Promise<void>((resolve) => {
+      this.#finished = resolve;
+    });
+    if (this.#waiting > 0) await withDeadline(finished, FINISH_MS, ignore);
+    closeConnection(this.socket, CLOSE.serviceRestart, 'restarting; connect again');
   }
 
   #take(packet: unknown[]): void {
     const last = packet.at(-1);
     const ack = typeof last === 'function' ? (last as (reply: object) => void) : undefined;
     const [name, ...args] = ack ? packet.slice(0, -1) : packet;
-    const wait = this.#overLimit();
-    if (wait > 0) {
-      const detail = 'Too many events on this connection. Slow down.';
-      ack?.(refusal(new Problem('rate-limited', detail, { retryAfter: wait })));
-      this.#count(name, 'rate-limited', 0);
+    const refused = this.#refuse();
+    if (refused) {
+      ack?.(refusal(refused));
+      this.#count(name, refused.code, 0);
       return;
     }
     this.#waiting++;
-    this.#last = this.#last.then(async () => {
-      await nextTurn();
-      const started = performance.now();
-      const reply = await this.#run(name, args);
-      this.#waiting--;
-      ack?.(reply);
-      this.#count(name, 'error' in reply ? reply.error.code : 'ok', performance.now() - started);
+    const before = this.#last;
+    const released = Promise.withResolvers<void>();
+    this.#last = released.promise;
+    void this.#answer(before, name, args, ack, released.resolve).finally(() => {
+      released.resolve();
+      // Nothing is kept for a connection that rests.
+      if (this.#last === released.promise) this.#last = undefined;
     });
   }
 
-  async #run(name: unknown, args: unknown[]): Promise<AckError | { ok: true }> {
+  async #answer(
+    before: Promise<void> | undefined,
+    name: unknown,
+    args: unknown[],
+    ack: ((reply: object) => void) | undefined,
+    release: () => void,
+  ): Promise<void> {
+    await before;
+    await fairTurn();
+    const started = performance.now();
+    const reply = await this.#run(name, args, release);
+    ack?.(reply);
+    if (--this.#waiting === 0) this.#finished?.();
+    this.#count(name, 'error' in reply ? reply.error.code : 'ok', performance.now() - started);
+  }
+
+  /** Why an event is not even looked at. */
+  #refuse(): Problem | undefined {
+    if (this.#retired) return unavailable('This process', undefined, 1);
+    const wait = this.#overLimit();
+    if (wait === 0) return undefined;
+    const detail = 'Too many events on this connection. Slow down.';
+    return new Problem('rate-limited', detail, { retryAfter: wait });
+  }
+
+  async #run(name: unknown, args: unknown[], release: () => void): Promise<AckError | { ok: true }> {
     const origin: Origin = {
       requestId: newId(),
       traceparent: newTraceparent(),
       ip: this.#address(),
-      userAgent: String(this.socket.handshake.headers['user-agent'] ?? '').slice(0, 300),
+      userAgent: this.socket.handshake.headers['user-agent'] ?? '',
     };
-    const log = this.deps.log.child({ requestId: origin.requestId, traceId: traceIdOf(origin.traceparent) });
     try {
       const event = this.events.get(name);
       if (!event) throw new Problem('not-found', 'There is no such event.');
@@ -135,16 +173,15 @@ export class Connection {
       enforce(event.access, this.#caller);
       if (args.length > 1) throw new Problem('validation-failed', 'An event carries one object.');
       const input = validate(event.schema, args[0], 'body');
-      return { ok: true, ...(await event.handle(this, input, origin, log)) };
+      return { ok: true, ...(await event.handle(this, input, origin, release)) };
     } catch (error) {
       const problem = toProblem(error);
       if (problem.status >= 500) {
         const cause = problem.cause ?? problem;
         const reason = cause instanceof Error ? (cause.stack ?? String(cause)) : String(cause);
-        log[problem.status === 500 ? 'error' : 'warn'](
-          { event: String(name), code: problem.code, reason },
-          'socket event failed',
-        );
+        const { requestId, traceparent } = origin;
+        const about = { requestId, traceId: traceIdOf(traceparent), event: String(name), code: problem.code };
+        this.deps.log[problem.status === 500 ? 'error' : 'warn']({ ...about, reason }, 'socket event failed');
       }
       return refusal(problem);
     }
@@ -185,15 +222,32 @@ export class Connection {
 
   #count(name: unknown, status: string, ms: number): void {
     const route = this.events.has(name) ? String(name) : 'unknown';
-    this.deps.metrics.requests.observe({ method: 'SOCKET', route, status }, ms / 1000);
+    this.deps.metrics.requests.record(ms / 1000, 'SOCKET', route, status);
   }
 }
 
+/** Milliseconds for which events may begin before the event loop gets a turn. */
+const TURN_MS = 5;
+let turnedAt = 0;
+let turn: Promise<void> | undefined;
+
 /**
- * Lets others go first. Where the database is in this process, its answers need no turn of the event loop, and one
- * connection's waiting events would run to the last while nobody else is even heard.
+ * Lets others go first, from time to time. Where the database is in this process, its answers need no turn of the
+ * event loop, and one connection's waiting events would run to the last while nobody else is even heard.
  */
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+function fairTurn(): Promise<void> | undefined {
+  if (turn === undefined && performance.now() - turnedAt < TURN_MS) return undefined;
+  turn ??= new Promise((resolve) => {
+    setImmediate(() => {
+      turn = undefined;
+      turnedAt = performance.now();
+      resolve();
+    });
+  });
+  return turn;
+}
+
+const ignore = (): void => {};
 
 export function refusal(problem: Problem): AckError {
   return {

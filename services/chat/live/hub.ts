@@ -4,13 +4,13 @@ import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { Live } from '../context.ts';
-import { roomsOf } from '../store/members.ts';
+import { recentDepartures, roomsToTell } from '../store/members.ts';
 import { messagesIn, withReactions } from '../store/messages.ts';
-import { lastSeqOf } from '../store/rooms.ts';
+import { lastNumbersOf } from '../store/rooms.ts';
 import type { ChatTables } from '../store/tables.ts';
 import { type ChatServer, NOTIFICATIONS, roomKey, sessionKey, userKey } from './names.ts';
 import { PresenceBoard } from './presence-board.ts';
-import { RoomFeeds } from './room-feeds.ts';
+import { type Broadcast, RoomFeeds } from './room-feeds.ts';
 
 /** Everything that reaches connected clients by itself, on every process. */
 export interface Hub extends Live {
@@ -20,19 +20,29 @@ export interface Hub extends Live {
   /** Tells a session's sockets that it is over and closes them. */
   endSession(sessionId: string, reason: string): void;
   endUser(userId: string, reason: string): void;
+  /**
+   * Takes this process's sockets out of rooms that their users have left, where the word of it was lost on its
+   * way here. Called every second.
+   */
+  evictDeparted(): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
+/** How far `evictDeparted` looks back: longer than any outage of its database that it should make good. */
+const DEPARTED_SECONDS = 60;
+
 export function createHub(
   io: ChatServer,
+  broadcast: Broadcast,
   deps: { db: Kysely<ChatTables>; ephemeral: EphemeralStore; log: Log },
 ): Hub {
   const { db, ephemeral, log } = deps;
   const feeds = new RoomFeeds(
     io,
+    broadcast,
     {
-      lastSeqOf: (roomIds) => lastSeqOf(db, roomIds),
+      numbersOf: (roomIds) => lastNumbersOf(db, roomIds),
       messagesAfter: async (roomId, seq, limit) =>
         withReactions(db, await messagesIn(db, roomId, { after: seq, limit }), undefined),
     },
@@ -41,7 +51,7 @@ export function createHub(
   );
 
   const board = new PresenceBoard(newId(), ephemeral, log, async (changes) => {
-    const rooms = await roomsOf(
+    const rooms = await roomsToTell(
       db,
       changes.map((change) => change.userId),
     );
@@ -62,14 +72,41 @@ export function createHub(
   return {
     feeds,
     board,
-    message: (message) => feeds.publish(message),
-    edited: (message) => void io.to(roomKey(message.roomId)).emit('message:edited', message),
-    deleted: (message) => void io.to(roomKey(message.roomId)).emit('message:deleted', message),
-    reaction: (change) => void io.to(roomKey(change.roomId)).emit('reaction', change),
+    messages: (messages) => feeds.publish(messages),
+    edited: (message) => feeds.publishChange('message:edited', message),
+    deleted: (message) => feeds.publishChange('message:deleted', message),
+    reaction: (change) => feeds.publishChange('reaction', change),
     typing: (typing) =>
       void io.to(roomKey(typing.roomId)).except(userKey(typing.userId)).emit('typing', typing),
-    read: (read) => void io.to([roomKey(read.roomId), userKey(read.userId)]).emit('read', read),
-    leave: (roomId, userId) => io.in(userKey(userId)).socketsLeave(roomKey(roomId)),
+    read: (read, receipts) =>
+      void io
+        .to(receipts ? [roomKey(read.roomId), userKey(read.userId)] : userKey(read.userId))
+        .emit('read', read),
+    thread: (change) => feeds.publishChange('thread', change),
+    pin: (change) => feeds.publishChange('pin', change),
+    roomUpdated: (room) => void io.to(roomKey(room.id)).emit('room:updated', room),
+    invited: (invitation) => void io.to(userKey(invitation.user.id)).emit('invitation', invitation),
+    presence(userId, roomIds, visible) {
+      if (roomIds.length === 0 || !board.isOnline(userId)) return;
+      const change = { userId, online: visible };
+      io.to(roomIds.map(roomKey)).except(userKey(userId)).emit('presence', change);
+    },
+    leave(roomId, userId, reason, until = null) {
+      const left = { roomId, reason, until: until?.toISOString() ?? null };
+      io.to(userKey(userId)).emit('room:left', left);
+      io.in(userKey(userId)).socketsLeave(roomKey(roomId));
+    },
+    async evictDeparted() {
+      const { rooms, sids } = io.of('/').adapter;
+      for (const { room_id, user_id, reason, until } of await recentDepartures(db, DEPARTED_SECONDS)) {
+        for (const socketId of rooms.get(userKey(user_id)) ?? []) {
+          if (!sids.get(socketId)?.has(roomKey(room_id))) continue;
+          const left = { roomId: room_id, reason, until: until?.toISOString() ?? null };
+          io.local.to(socketId).emit('room:left', left);
+          io.of('/').sockets.get(socketId)?.leave(roomKey(room_id));
+        }
+      }
+    },
     online: (userIds) => userIds.filter((userId) => board.isOnline(userId)),
     notify(userId, notification) {
       // The namespace has a map of its own, which Socket.IO's types do not follow.

@@ -14,7 +14,9 @@ export type AnySocket = Socket<ClientToServer, Pick<ServerToClient, 'session:end
 
 export const NOTIFICATIONS = '/notifications';
 
-export const roomKey = (roomId: string): string => `room:${roomId}`;
+/** Of rooms' keys, and of nothing else. */
+export const ROOM_PREFIX = 'room:';
+export const roomKey = (roomId: string): string => `${ROOM_PREFIX}${roomId}`;
 /** Every socket of a user, on every process. */
 export const userKey = (userId: string): string => `user:${userId}`;
 export const sessionKey = (sessionId: string): string => `session:${sessionId}`;

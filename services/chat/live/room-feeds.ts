@@ -1,55 +1,74 @@
-import type { Message } from '../../../shared/contracts/chat.ts';
+import type { Message, MessageChange } from '../../../shared/contracts/chat.ts';
+import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { JoinPage } from '../operations/join-room.ts';
-import { type ChatServer, type ChatSocket, roomKey } from './names.ts';
+import { type ChatServer, type ChatSocket, ROOM_PREFIX, roomKey } from './names.ts';
 
 const CHANNEL = 'chat:messages';
-/** How long a message waits for those before it before they are read from the database, in milliseconds. */
+/** How long a message or change waits for those before it, in milliseconds. Then the database is asked. */
 const GAP_MS = 50;
 const FILL = 200;
+/** How often a page is read on while changes go past it. A client sees by their numbers if one has slipped through. */
+const PAGE_READS = 3;
 
-interface Feed {
-  /** The number of the last message emitted here; undefined until the room's has been read. */
-  delivered: number | undefined;
-  ready: Promise<void>;
-  /** Messages that came before their turn. */
-  pending: Map<number, Message>;
-  /** Sockets whose page reaches further than `delivered`: up to there they must not get anything live. */
-  pageReaches: Map<string, number>;
-  joining: number;
-  gapTimer: ReturnType<typeof setTimeout> | undefined;
-  filling: Promise<void> | undefined;
+/** The last numbers given in a room. */
+export interface RoomNumbers {
+  lastSeq: number;
+  lastChange: number;
 }
 
 /** How feeds read the database. */
 export interface FeedSource {
-  lastSeqOf(roomIds: string[]): Promise<Map<string, number>>;
+  numbersOf(roomIds: string[]): Promise<Map<string, RoomNumbers>>;
   messagesAfter(roomId: string, seq: number, limit: number): Promise<Message[]>;
 }
 
+/** Sends packets, encoded as Socket.IO's protocol says, to this process's sockets in a Socket.IO room. */
+export type Broadcast = (room: string, packets: string[]) => void;
+
+interface Feed {
+  /** The number of the last message emitted here; undefined until the room's has been read. */
+  delivered: number | undefined;
+  /** The same of the last change. */
+  changed: number;
+  ready: Promise<void>;
+  /** Messages that came before their turn, as JSON. */
+  pending: Map<number, string>;
+  pendingChanges: Map<number, { seq: number; packet: string }>;
+  joining: number;
+  /** Messages emitted while sockets are joining: what their pages may lack. */
+  recent: { seq: number; json: string }[];
+  gapTimer: ReturnType<typeof setTimeout> | undefined;
+  filling: Promise<void> | undefined;
+  /** What the last look into the database has shown, and what clients were told of it. */
+  seen: RoomNumbers;
+  told: RoomNumbers;
+}
+
 /**
- * Live messages on this process: each room's in the order of `seq`, without gaps, once for each socket. New
- * messages are told to every process over the ephemeral store; one that comes early waits for those before it,
- * and what never comes is read from the database, so that the store may lose any of them.
+ * Live messages on this process: each room's in the order of `seq`, without gaps, once for each socket; and changes to
+ * them in the order of `changeSeq`, each after its message. Both are told to every process over the ephemeral store;
+ * what comes early waits for what is before it. The store may lose any of them: messages that never come are read from
+ * the database; changes that never come are left out, and clients see by the numbers that they have to ask.
  */
 export class RoomFeeds {
+  readonly #node = newId();
   readonly #feeds = new Map<string, Feed>();
   #stopListening: () => Promise<void> = async () => {};
 
   constructor(
     private readonly io: ChatServer,
+    private readonly broadcast: Broadcast,
     private readonly source: FeedSource,
     private readonly ephemeral: EphemeralStore,
     private readonly log: Log,
   ) {}
 
   async start(): Promise<void> {
-    this.#stopListening = await this.ephemeral.subscribe(CHANNEL, (text) =>
-      this.#offer(JSON.parse(text) as Message),
-    );
+    this.#stopListening = await this.ephemeral.subscribe(CHANNEL, (text) => this.#hear(text));
     this.io.of('/').adapter.on('delete-room', (key: string) => {
-      if (key.startsWith('room:')) this.#dropIfEmpty(key.slice('room:'.length));
+      if (key.startsWith(ROOM_PREFIX)) this.#dropIfEmpty(key.slice(ROOM_PREFIX.length));
     });
   }
 
@@ -59,15 +78,16 @@ export class RoomFeeds {
     await this.#stopListening();
   }
 
-  /** A message committed by this process. */
-  publish(message: Message): void {
-    this.#offer(message);
-    this.ephemeral.publish(CHANNEL, JSON.stringify(message)).catch((error: unknown) => {
-      this.log.warn(
-        { reason: String(error) },
-        'a message was not told to the other processes; they will find it',
-      );
-    });
+  /** Messages committed by this process, those of a room in the order of `seq`. */
+  publish(messages: Message[]): void {
+    if (messages.length === 0) return;
+    this.#tell(messages.map((message) => `m ${message.roomId} ${message.seq} ${JSON.stringify(message)}`));
+  }
+
+  /** A change committed by this process. */
+  publishChange(event: string, change: MessageChange): void {
+    const { roomId, changeSeq, seq } = change;
+    this.#tell([`c ${roomId} ${changeSeq} ${seq} 2${JSON.stringify([event, change])}`]);
   }
 
   /**
@@ -77,57 +97,89 @@ export class RoomFeeds {
   async join(
     socket: ChatSocket,
     roomId: string,
-    after: number | undefined,
-    readPage: (after: number | undefined) => Promise<JoinPage>,
+    from: { after: number | undefined; changesAfter: number | undefined },
+    readPage: (from: { after: number | undefined; changesAfter: number | undefined }) => Promise<JoinPage>,
   ): Promise<JoinPage> {
     const feed = this.#open(roomId);
     feed.joining++;
     try {
       await feed.ready;
-      const page = await readPage(after);
-      const wantsAll = after === undefined || !page.hasMore;
-      while (wantsAll && feed.delivered! > page.upTo) {
-        // Some were emitted since the page was read, before this socket was in: they belong to the page.
-        const more = await readPage(page.upTo);
-        if (more.messages.length === 0) break;
-        page.messages.push(...more.messages);
-        page.upTo = more.upTo;
-        page.room = more.room;
+      const page = await readPage(from);
+      const reachesNow = from.after === undefined || !page.hasMore;
+      // What the page has must not come live as well: it is emitted to the others first.
+      while (reachesNow && feed.delivered! < page.upTo) await this.#fill(roomId, feed);
+      for (
+        let reads = 1;
+        reads < PAGE_READS && !page.hasMoreChanges && feed.changed > page.lastChange;
+        reads++
+      ) {
+        const more = await readPage({ after: page.upTo, changesAfter: page.lastChange });
+        page.changes.push(...more.changes);
+        Object.assign(page, { lastChange: more.lastChange, hasMoreChanges: more.hasMoreChanges });
+      }
+      if (reachesNow) {
+        for (const { seq, json } of feed.recent) {
+          if (seq !== page.upTo + 1) continue;
+          page.messages.push(JSON.parse(json) as Message);
+          page.upTo = seq;
+        }
       }
       void socket.join(roomKey(roomId));
-      if (page.upTo > feed.delivered!) feed.pageReaches.set(socket.id, page.upTo);
       return page;
     } finally {
       feed.joining--;
+      if (feed.joining === 0) feed.recent = [];
       this.#dropIfEmpty(roomId);
     }
   }
 
-  /** Looks for messages nobody told this process about. Called regularly. */
+  /**
+   * Looks for what nobody told this process about, and tells clients in rooms that have moved where they should be
+   * (`room:beat`). Called regularly; with a period of P it takes at most 2 P until a lost change is noticed.
+   */
   async heal(): Promise<void> {
-    const last = await this.source.lastSeqOf([...this.#feeds.keys()]);
-    for (const [roomId, seq] of last) {
+    const numbers = await this.source.numbersOf([...this.#feeds.keys()]);
+    for (const [roomId, now] of numbers) {
       const feed = this.#feeds.get(roomId);
-      if (feed?.delivered !== undefined && seq > feed.delivered) await this.#fill(roomId, feed);
+      if (feed?.delivered === undefined) continue;
+      if (now.lastSeq > feed.delivered) await this.#fill(roomId, feed);
+      // Was there at the last look and has still not come: it is lost.
+      if (feed.changed < feed.seen.lastChange) this.#skipChanges(roomId, feed, feed.seen.lastChange);
+      feed.seen = now;
+      this.#beat(roomId, feed);
     }
+  }
+
+  #beat(roomId: string, feed: Feed): void {
+    const beat = { roomId, lastSeq: feed.delivered!, lastChange: feed.changed };
+    if (beat.lastSeq === feed.told.lastSeq && beat.lastChange === feed.told.lastChange) return;
+    feed.told = beat;
+    this.broadcast(roomKey(roomId), [`2${JSON.stringify(['room:beat', beat])}`]);
   }
 
   #open(roomId: string): Feed {
     const known = this.#feeds.get(roomId);
     if (known) return known;
+    const nothing: RoomNumbers = { lastSeq: 0, lastChange: 0 };
     const feed: Feed = {
       delivered: undefined,
+      changed: 0,
       ready: Promise.resolve(),
       pending: new Map(),
-      pageReaches: new Map(),
+      pendingChanges: new Map(),
       joining: 0,
+      recent: [],
       gapTimer: undefined,
       filling: undefined,
+      seen: nothing,
+      told: nothing,
     };
     this.#feeds.set(roomId, feed);
-    feed.ready = this.source.lastSeqOf([roomId]).then(
-      (last) => {
-        feed.delivered = last.get(roomId) ?? 0;
+    feed.ready = this.source.numbersOf([roomId]).then(
+      (found) => {
+        const numbers = found.get(roomId) ?? nothing;
+        Object.assign(feed, { seen: numbers, told: numbers, changed: numbers.lastChange });
+        feed.delivered = numbers.lastSeq;
         this.#drain(roomId, feed);
       },
       (error: unknown) => {
@@ -146,43 +198,93 @@ export class RoomFeeds {
     this.#feeds.delete(roomId);
   }
 
-  #offer(message: Message): void {
-    const feed = this.#feeds.get(message.roomId);
-    if (!feed || (feed.delivered !== undefined && message.seq <= feed.delivered)) return;
-    feed.pending.set(message.seq, message);
-    if (feed.delivered !== undefined) this.#drain(message.roomId, feed);
+  /** One text for all: lines of `m <room> <seq> <message>` and `c <room> <changeSeq> <seq> <packet>`. */
+  #tell(lines: string[]): void {
+    this.#offer(lines);
+    this.ephemeral.publish(CHANNEL, [this.#node, ...lines].join('\n')).catch((error: unknown) => {
+      this.log.warn(
+        { reason: String(error) },
+        'messages were not told to the other processes; they will find them',
+      );
+    });
   }
 
+  #hear(text: string): void {
+    // What this process said itself is not for it.
+    if (text.startsWith(this.#node)) return;
+    this.#offer(text.split('\n').slice(1));
+  }
+
+  /** Takes what concerns the rooms that somebody here is in; the JSON in it is not read but passed on. */
+  #offer(lines: string[]): void {
+    const moved = new Map<string, Feed>();
+    for (const line of lines) {
+      const roomId = line.slice(2, 38);
+      const feed = this.#feeds.get(roomId);
+      if (!feed) continue;
+      const [number, rest] = takeNumber(line, 39);
+      if (line.startsWith('m')) {
+        if (feed.delivered === undefined || number > feed.delivered)
+          feed.pending.set(number, line.slice(rest));
+      } else if (feed.delivered === undefined || number > feed.changed) {
+        const [seq, packet] = takeNumber(line, rest);
+        feed.pendingChanges.set(number, { seq, packet: line.slice(packet) });
+      }
+      if (feed.delivered !== undefined) moved.set(roomId, feed);
+    }
+    for (const [roomId, feed] of moved) this.#drain(roomId, feed);
+  }
+
+  /** Emits what is due; what is not waits for a moment, until the database is asked. */
   #drain(roomId: string, feed: Feed): void {
-    for (
-      let next = feed.pending.get(feed.delivered! + 1);
-      next;
-      next = feed.pending.get(feed.delivered! + 1)
-    ) {
-      feed.pending.delete(next.seq);
-      feed.delivered = next.seq;
-      this.#emit(roomId, feed, next);
+    const packets: string[] = [];
+    const { pending, pendingChanges } = feed;
+    for (let json = pending.get(feed.delivered! + 1); json; json = pending.get(feed.delivered! + 1)) {
+      const seq = ++feed.delivered!;
+      pending.delete(seq);
+      packets.push(`2["message",${json}]`);
+      if (feed.joining > 0) feed.recent.push({ seq, json });
     }
-    for (const seq of feed.pending.keys()) if (seq <= feed.delivered!) feed.pending.delete(seq);
-    if (feed.pending.size > 0 && feed.gapTimer === undefined) {
-      feed.gapTimer = setTimeout(() => {
-        feed.gapTimer = undefined;
-        if (feed.pending.size === 0) return;
-        this.#fill(roomId, feed).catch((error: unknown) => {
-          this.log.warn({ roomId, reason: String(error) }, 'a gap in a room was not closed; will try again');
-          if (this.#feeds.get(roomId) === feed) this.#drain(roomId, feed);
-        });
-      }, GAP_MS);
+    for (;;) {
+      const change = pendingChanges.get(feed.changed + 1);
+      if (!change || change.seq > feed.delivered!) break;
+      pendingChanges.delete(++feed.changed);
+      packets.push(change.packet);
     }
+    if (packets.length > 0) this.broadcast(roomKey(roomId), packets);
+    for (const seq of pending.keys()) if (seq <= feed.delivered!) pending.delete(seq);
+    for (const number of pendingChanges.keys()) if (number <= feed.changed) pendingChanges.delete(number);
+    if (pending.size + pendingChanges.size > 0) feed.gapTimer ??= this.#closeGapLater(roomId, feed);
   }
 
-  #emit(roomId: string, feed: Feed, message: Message): void {
-    const skip: string[] = [];
-    for (const [socketId, reach] of feed.pageReaches) {
-      if (reach >= message.seq) skip.push(socketId);
-      if (reach <= message.seq) feed.pageReaches.delete(socketId);
+  #closeGapLater(roomId: string, feed: Feed): ReturnType<typeof setTimeout> {
+    return setTimeout(() => {
+      feed.gapTimer = undefined;
+      if (this.#feeds.get(roomId) !== feed) return;
+      const { pending, pendingChanges } = feed;
+      const early = [...pendingChanges.values()].some(({ seq }) => seq > feed.delivered!);
+      if (pending.size > 0 || early) {
+        this.#fill(roomId, feed).catch((error: unknown) => {
+          this.log.warn({ roomId, reason: String(error) }, 'a gap in a room was not closed; heal() will');
+        });
+      } else if (pendingChanges.size > 0) {
+        this.#skipChanges(roomId, feed, Math.min(...pendingChanges.keys()) - 1);
+      }
+    }, GAP_MS);
+  }
+
+  /** Changes up to this number that have not come are lost; those that have come go out. */
+  #skipChanges(roomId: string, feed: Feed, upTo: number): void {
+    const known = [...feed.pendingChanges].filter(([number]) => number <= upTo).sort(([a], [b]) => a - b);
+    for (const [number] of known) feed.pendingChanges.delete(number);
+    feed.changed = Math.max(feed.changed, upTo);
+    if (known.length > 0) {
+      this.broadcast(
+        roomKey(roomId),
+        known.map(([, { packet }]) => packet),
+      );
     }
-    this.io.local.to(roomKey(roomId)).except(skip).emit('message', message);
+    this.#drain(roomId, feed);
   }
 
   #fill(roomId: string, feed: Feed): Promise<void> {
@@ -190,7 +292,7 @@ export class RoomFeeds {
       for (;;) {
         const messages = await this.source.messagesAfter(roomId, feed.delivered!, FILL);
         for (const message of messages)
-          if (message.seq > feed.delivered!) feed.pending.set(message.seq, message);
+          if (message.seq > feed.delivered!) feed.pending.set(message.seq, JSON.stringify(message));
         this.#drain(roomId, feed);
         if (messages.length < FILL) return;
       }
@@ -199,4 +301,10 @@ export class RoomFeeds {
     });
     return feed.filling;
   }
+}
+
+/** The digits at `start`, and where what follows the space after them begins. */
+function takeNumber(line: string, start: number): [value: number, next: number] {
+  const end = line.indexOf(' ', start);
+  return [Number(line.slice(start, end)), end + 1];
 }

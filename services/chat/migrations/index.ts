@@ -1,4 +1,6 @@
 import type { Migration } from '../../../shared/db/kernel.ts';
+import { changeMigrations } from './changes.ts';
+import { featureMigrations } from './features.ts';
 
 export const migrations: Migration[] = [
   {
@@ -86,4 +88,6 @@ export const migrations: Migration[] = [
       )`,
     ],
   },
+  ...featureMigrations,
+  ...changeMigrations,
 ];

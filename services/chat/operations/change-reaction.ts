@@ -1,7 +1,9 @@
 import type { Reaction } from '../../../shared/contracts/chat.ts';
 import { Problem } from '../../../shared/errors.ts';
 import type { ChatContext, ChatTools } from '../context.ts';
+import { recordChange } from '../store/changes.ts';
 import { deleteReaction, insertReaction, reactionsTo } from '../store/messages.ts';
+import { refuseSilenced } from './posting-rules.ts';
 import { messageInRoom, refuseArchived } from './room-access.ts';
 
 const DIFFERENT_EMOJI = 30;
@@ -16,6 +18,7 @@ export async function changeReaction(
     const { message, room } = await messageInRoom(tx, input.messageId);
     if (room.my_role === null) throw new Problem('forbidden', 'Only members of the room may do this.');
     refuseArchived(room);
+    await refuseSilenced(tx, room.id);
     if (message.deleted_at) throw new Problem('conflict', 'The message is deleted.');
 
     const { userId } = tx.caller;
@@ -25,6 +28,7 @@ export async function changeReaction(
     if (reactions.length > DIFFERENT_EMOJI)
       throw new Problem('conflict', 'The message has enough different reactions.');
     if (changed) {
+      const number = await recordChange(tx.db, room.id, message.id);
       tx.afterCommit(() =>
         tools.live.reaction({
           roomId: room.id,
@@ -33,6 +37,7 @@ export async function changeReaction(
           userId,
           added: input.added,
           reactions: reactions.map(({ emoji, count }) => ({ emoji, count })),
+          ...number,
         }),
       );
     }

@@ -58,7 +58,7 @@ export async function keepEnrolment(
   const room = await findCourseRoom(tx.db, courseId);
   if (!room || room.teacherId === userId) return;
   if (active) await addMembers(tx.db, room.id, [{ userId, role: 'member' }], new Date());
-  else await removeMember(tx.db, room.id, userId);
+  else await removeMember(tx.db, room.id, userId, 'unenrolled');
 }
 
 /** Takes the sockets of somebody who is no longer a member out of the course's room. */
@@ -68,5 +68,6 @@ export async function evictIfOut(
   input: { courseId: string; userId: string },
 ): Promise<void> {
   const room = await findCourseRoom(context.db, input.courseId);
-  if (room && !(await isMember(context.db, room.id, input.userId))) tools.live.leave(room.id, input.userId);
+  if (room && !(await isMember(context.db, room.id, input.userId)))
+    tools.live.leave(room.id, input.userId, 'unenrolled');
 }

@@ -11,7 +11,17 @@ export function checkedKey(key: [string, string] | undefined): [at: string, id: 
   ) {
     return key;
   }
-  throw new Problem('validation-failed', 'The cursor is not valid.', {
+  throw badCursor();
+}
+
+/** A cursor's number, proven to fit where SQL compares it; 0 without one. Throws `validation-failed`. */
+export function checkedNumber(key: [number] | undefined): number {
+  const number = key?.[0] ?? 0;
+  if (Number.isInteger(number) && number >= 0 && number <= 2_147_483_647) return number;
+  throw badCursor();
+}
+
+const badCursor = (): Problem =>
+  new Problem('validation-failed', 'The cursor is not valid.', {
     errors: [{ path: 'query.cursor', message: 'not a cursor that this list gave' }],
   });
-}

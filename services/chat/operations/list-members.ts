@@ -12,14 +12,20 @@ export async function listMembers(
   input: { roomId: string; limit: number; cursor?: string | undefined },
 ): Promise<Page<Member>> {
   const after = checkedKey(decodeCursor<[string, string]>(input.cursor, ['string', 'string']));
-  await readableRoom(context, input.roomId);
+  const room = await readableRoom(context, input.roomId);
   const rows = await findMemberRows(context.db, input.roomId, input.limit, after);
-  return toPage(rows, input.limit, (row) => [row.joined_at.toISOString(), row.user_id], toMember);
+  return toPage(
+    rows,
+    input.limit,
+    (row) => [row.joined_at.toISOString(), row.user_id],
+    (row) => toMember(row, room.receipts),
+  );
 }
 
-export const toMember = (row: MemberRow): Member => ({
+export const toMember = (row: MemberRow, receipts: boolean): Member => ({
   userId: row.user_id,
   displayName: row.display_name ?? '',
   role: row.role,
   joinedAt: row.joined_at.toISOString(),
+  readSeq: receipts ? row.read_seq : null,
 });

@@ -9,12 +9,18 @@ import { toRoom } from './to-room.ts';
 /** The rooms the caller is a member of, last active first. */
 export async function listRooms(
   context: ChatContext,
-  input: { limit: number; cursor?: string | undefined; courseId?: string | undefined },
+  input: {
+    limit: number;
+    cursor?: string | undefined;
+    courseId?: string | undefined;
+    archived?: boolean | undefined;
+  },
 ): Promise<Page<Room>> {
   const after = decodeCursor<[string, string]>(input.cursor, ['string', 'string']);
   const rows = await findRooms(context.db, context.caller.userId, {
     limit: input.limit,
     courseId: input.courseId,
+    archived: input.archived,
     after: checkedKey(after),
   });
   return toPage(rows, input.limit, (row) => [row.active_at.toISOString(), row.id], toRoom);

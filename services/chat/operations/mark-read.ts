@@ -12,7 +12,8 @@ export async function markRead(
   return context.transaction(async (tx) => {
     const room = await memberRoom(tx, input.roomId);
     const mark = await markReadUpTo(tx.db, room.id, userId, Math.min(input.seq, room.last_seq));
-    if (mark.moved) tx.afterCommit(() => tools.live.read({ roomId: room.id, userId, seq: mark.seq }));
+    if (mark.moved)
+      tx.afterCommit(() => tools.live.read({ roomId: room.id, userId, seq: mark.seq }, room.receipts));
     return { seq: mark.seq };
   });
 }

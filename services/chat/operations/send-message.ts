@@ -1,105 +1,77 @@
+import type { Kysely } from 'kysely';
 import type { Message, NewMessage } from '../../../shared/contracts/chat.ts';
+import { GroupCommit } from '../../../shared/db/group-commit.ts';
+import { transaction } from '../../../shared/db/transaction.ts';
 import { Problem } from '../../../shared/errors.ts';
-import { newId } from '../../../shared/ids.ts';
 import type { TokenDecision } from '../../../shared/ports/ephemeral-store.ts';
-import type { ChatContext, ChatTools } from '../context.ts';
-import {
-  findMessage,
-  findSent,
-  insertMessage,
-  type MessageRow,
-  toMessage,
-  withReactions,
-} from '../store/messages.ts';
-import { giveSeqBack, type RoomRow, takeSeq } from '../store/rooms.ts';
-import { readAttachments } from './attachments.ts';
-import { type Mentions, readMentions } from './mentions.ts';
-import { callerName, memberRoom, refuseArchived } from './room-access.ts';
+import type { ChatContext, ChatTools, Live } from '../context.ts';
+import type { ChatTables } from '../store/tables.ts';
+import type { WordFilter } from '../word-filter/word-filter.ts';
+import { type Send, type Sent, type Stored, storeMessages } from './store-messages.ts';
 
 /** Messages of one person to one room: a burst, then so many a second. */
 const SEND_BURST = 100;
 const SEND_PER_SECOND = 20;
+/** Messages in one transaction at most: what keeps a room's row locked must end soon. */
+const BATCH = 200;
+/** Transactions of this process at once. More of them make smaller batches, each with its own commit. */
+const LANES = 2;
 
 /**
  * Says something in a room. The message gets the room's next number in the transaction, so numbers have no
  * gaps; the same `clientId` again gives the first result (`created: false`). Throws `not-found`, `forbidden`,
- * `conflict` (archived), `rate-limited`, or `validation-failed` (attachments, replyTo).
+ * `conflict` (archived), `rate-limited`, or `validation-failed` (attachments, replyTo). `onQueued` is called when
+ * the message's place among others to the room is settled.
  */
 export async function sendMessage(
   context: ChatContext,
   tools: ChatTools,
   input: NewMessage & { roomId: string },
+  onQueued?: () => void,
 ): Promise<{ message: Message; created: boolean }> {
   await limitSending(context, tools, input.roomId);
-  return context.transaction(async (tx) => {
-    const room = await memberRoom(tx, input.roomId);
-    const { userId } = tx.caller;
-    const first = await findSent(tx.db, room.id, userId, input.clientId);
-    if (first) return { message: await viewed(tx, first), created: false };
-
-    refuseArchived(room);
-    const author = await callerName(tx, room);
-    const attachments = await readAttachments(tx, room, input.attachments ?? []);
-    const replyTo = await checkedReply(tx, room, input.replyTo ?? null);
-    const mentions = await readMentions(tx.db, room.id, input.body);
-    const now = new Date();
-    const row: MessageRow = {
-      id: newId(),
-      room_id: room.id,
-      seq: await takeSeq(tx.db, room.id, now),
-      client_id: input.clientId,
-      author_id: userId,
-      author_name: author,
-      body: input.body,
-      mentions: mentions.userIds,
-      reply_to: replyTo,
-      attachments,
-      created_at: now,
-      edited_at: null,
-      deleted_at: null,
-    };
-    const { author_name: _, ...columns } = row;
-    if (!(await insertMessage(tx.db, columns))) {
-      // A twin with the same client id was faster; it has committed, for the room's row was locked until now.
-      await giveSeqBack(tx.db, room.id);
-      const twin = await findSent(tx.db, room.id, userId, input.clientId);
-      return { message: await viewed(tx, twin!), created: false };
-    }
-    await publish(tx, room, row, mentions);
-    const message = toMessage(row, []);
-    tx.afterCommit(() => tools.live.message(message));
-    return { message, created: true };
-  });
+  const { userId: id, name, role } = context.caller;
+  const send: Send = { author: { id, name, role }, traceparent: context.origin.traceparent, input };
+  const posted = postMessage(context, tools, send);
+  onQueued?.();
+  return posted;
 }
 
-async function publish(tx: ChatContext, room: RoomRow, row: MessageRow, mentions: Mentions): Promise<void> {
-  const facts = { ...messageFacts(room, row), excerpt: mentions.excerpt };
-  await tx.publish('message.sent', row.id, facts);
-  const mentioned = mentions.userIds.filter((userId) => userId !== row.author_id);
-  if (mentioned.length > 0) await tx.publish('message.mentioned', row.id, { ...facts, mentioned });
+/** Posts for any author: with others in one transaction, or in that of the context if it is in one. */
+export async function postMessage(context: ChatContext, tools: ChatTools, send: Send): Promise<Sent> {
+  if (!context.inTransaction) return settled(await tools.sendQueue.add(send));
+  const stored = await storeMessages(context.db, tools.filter, [send]);
+  context.afterCommit(() => tell(tools.live, stored));
+  return settled(stored.outcomes[0]!);
 }
 
-/** What events say about a message. To its receiver a direct room is called after the author. */
-export const messageFacts = (room: RoomRow, row: MessageRow) => ({
-  messageId: row.id,
-  roomId: room.id,
-  roomName: room.kind === 'direct' ? (row.author_name ?? '') : room.name,
-  courseId: room.course_id,
-  seq: row.seq,
-  authorId: row.author_id,
-  authorName: row.author_name ?? '',
-});
+/** Where messages wait for the next transaction of this process. */
+export type SendQueue = GroupCommit<Send, Sent | Problem>;
 
-const viewed = async (tx: ChatContext, row: MessageRow): Promise<Message> =>
-  (await withReactions(tx.db, [row], tx.caller.userId))[0]!;
+/** Stores what is sent at the same time in one transaction, and tells connected clients after its commit. */
+export const openSendQueue = (
+  db: Kysely<ChatTables>,
+  tools: { live: Live; filter: WordFilter },
+  nudge: () => void,
+): SendQueue =>
+  new GroupCommit(
+    async (sends) => {
+      const stored = await transaction(db, (tx) => storeMessages(tx, tools.filter, sends));
+      nudge();
+      tell(tools.live, stored);
+      return stored.outcomes;
+    },
+    { most: BATCH, lanes: LANES, keyOf: ({ input }) => input.roomId.toLowerCase() },
+  );
 
-async function checkedReply(tx: ChatContext, room: RoomRow, replyTo: string | null): Promise<string | null> {
-  if (replyTo === null) return null;
-  const original = await findMessage(tx.db, replyTo);
-  if (original?.room_id === room.id) return original.id;
-  throw new Problem('validation-failed', 'The message replied to is not in this room.', {
-    errors: [{ path: 'body.replyTo', message: 'no such message in this room' }],
-  });
+function tell(live: Live, { messages, threads }: Stored): void {
+  live.messages(messages);
+  for (const thread of threads) live.thread(thread);
+}
+
+function settled(outcome: Sent | Problem): Sent {
+  if (outcome instanceof Problem) throw outcome;
+  return outcome;
 }
 
 /** Throws `rate-limited`. While the store is away nobody is limited: talking matters more. */

@@ -99,7 +99,10 @@ export async function updateCourseRoom(
   return row.id;
 }
 
-/** Makes the room's members the teacher and those enrolled; returns who is out now. */
+/**
+ * Makes the room's members the teacher and those enrolled, but for who is banned; a moderator stays one. Returns
+ * who is out now.
+ */
 export async function syncCourseMembers(
   db: Kysely<ChatTables>,
   courseId: string,
@@ -109,16 +112,33 @@ export async function syncCourseMembers(
     select c.teacher_id as user_id, 'owner' as role from courses c where c.course_id = ${courseId}
     union all
     select e.user_id, 'member' from enrolments e join courses c on c.course_id = e.course_id
-    where e.course_id = ${courseId} and e.active and e.user_id <> c.teacher_id)`;
+    where e.course_id = ${courseId} and e.active and e.user_id <> c.teacher_id
+      and not exists (select 1 from sanctions s join rooms b on b.id = s.room_id
+        where b.course_id = ${courseId} and s.user_id = e.user_id and s.kind = 'ban'))`;
   const { rows } = await sql<{ user_id: string }>`
-    delete from members m using rooms r
-    where r.id = m.room_id and r.course_id = ${courseId}
-      and not exists (select 1 from ${wanted} w where w.user_id = m.user_id)
-    returning m.user_id`.execute(db);
+    with gone as (
+      delete from members m using rooms r
+      where r.id = m.room_id and r.course_id = ${courseId}
+        and not exists (select 1 from ${wanted} w where w.user_id = m.user_id)
+      returning m.room_id, m.user_id)
+    insert into departures (room_id, user_id, reason) select room_id, user_id, 'unenrolled' from gone
+    on conflict (room_id, user_id) do update set reason = excluded.reason, at = excluded.at
+    returning user_id`.execute(db);
   await sql`
     insert into members (room_id, user_id, role, read_seq, joined_at)
     select r.id, w.user_id, w.role, r.last_seq, ${at}::timestamptz
     from rooms r cross join ${wanted} w where r.course_id = ${courseId}
-    on conflict (room_id, user_id) do update set role = excluded.role`.execute(db);
+    on conflict (room_id, user_id) do update set role =
+      case when excluded.role = 'member' and members.role = 'moderator' then 'moderator' else excluded.role end`.execute(
+    db,
+  );
   return rows.map((row) => row.user_id);
+}
+
+/** Whether somebody is in the course now, as a learner or its teacher. */
+export async function isEnrolled(db: Kysely<ChatTables>, courseId: string, userId: string): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 from enrolments where course_id = ${courseId} and user_id = ${userId} and active
+    union all select 1 from courses where course_id = ${courseId} and teacher_id = ${userId}`.execute(db);
+  return rows.length > 0;
 }

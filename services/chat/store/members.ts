@@ -1,10 +1,13 @@
 import { type Kysely, sql } from 'kysely';
+import type { RoomRole } from '../../../shared/contracts/chat.ts';
+import { hidersAmong } from './people.ts';
 import type { ChatTables } from './tables.ts';
 
 export interface MemberRow {
   user_id: string;
-  role: 'owner' | 'member';
+  role: RoomRole;
   joined_at: Date;
+  read_seq: number;
   display_name: string | null;
 }
 
@@ -13,7 +16,7 @@ const memberRows = (db: Kysely<ChatTables>, roomId: string) =>
     .selectFrom('members as m')
     .leftJoin('people as p', 'p.user_id', 'm.user_id')
     .where('m.room_id', '=', roomId)
-    .select(['m.user_id', 'm.role', 'm.joined_at', 'p.display_name']);
+    .select(['m.user_id', 'm.role', 'm.joined_at', 'm.read_seq', 'p.display_name']);
 
 /** In the order of joining; one more than `limit` if there are more. */
 export function listMembers(
@@ -52,6 +55,27 @@ export async function isMember(db: Kysely<ChatTables>, roomId: string, userId: s
   return (await findMembers(db, roomId, [userId])).length > 0;
 }
 
+/** The members who let others see that they are online. */
+export async function visibleMemberIds(db: Kysely<ChatTables>, roomId: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('members as m')
+    .leftJoin('people as p', 'p.user_id', 'm.user_id')
+    .where('m.room_id', '=', roomId)
+    .where(sql<boolean>`p.hides_presence is not true`)
+    .select('m.user_id')
+    .execute();
+  return rows.map((row) => row.user_id);
+}
+
+/** Which rooms each of the users is in; of somebody who hides their presence, none. */
+export async function roomsToTell(db: Kysely<ChatTables>, userIds: string[]): Promise<Map<string, string[]>> {
+  const hidden = await hidersAmong(db, userIds);
+  return roomsOf(
+    db,
+    userIds.filter((userId) => !hidden.has(userId)),
+  );
+}
+
 /** Which rooms each of the users is in. */
 export async function roomsOf(db: Kysely<ChatTables>, userIds: string[]): Promise<Map<string, string[]>> {
   const rooms = new Map<string, string[]>();
@@ -69,7 +93,7 @@ export async function roomsOf(db: Kysely<ChatTables>, userIds: string[]): Promis
 export async function addMembers(
   db: Kysely<ChatTables>,
   roomId: string,
-  members: { userId: string; role: 'owner' | 'member' }[],
+  members: { userId: string; role: RoomRole }[],
   at: Date,
 ): Promise<void> {
   if (members.length === 0) return;
@@ -88,20 +112,69 @@ export async function addMembers(
     .execute();
 }
 
-/** True if the user was in. */
-export async function removeMember(db: Kysely<ChatTables>, roomId: string, userId: string): Promise<boolean> {
-  const result = await db
-    .deleteFrom('members')
-    .where('room_id', '=', roomId)
-    .where('user_id', '=', userId)
-    .executeTakeFirst();
-  return result.numDeletedRows > 0n;
+/** True if the user was in. Every process takes their sockets out, at the latest when it sees the departure. */
+export async function removeMember(
+  db: Kysely<ChatTables>,
+  roomId: string,
+  userId: string,
+  reason: string,
+): Promise<boolean> {
+  const { rows } = await sql`
+    with gone as (delete from members where room_id = ${roomId} and user_id = ${userId} returning room_id, user_id)
+    insert into departures (room_id, user_id, reason) select room_id, user_id, ${reason} from gone
+    on conflict (room_id, user_id) do update set reason = excluded.reason, at = excluded.at
+    returning 1`.execute(db);
+  return rows.length > 0;
 }
 
-/** Makes whoever has been in longest the owner, if nobody is. */
+/** Who has left which room within the last `seconds` and is not back. */
+export async function recentDepartures(
+  db: Kysely<ChatTables>,
+  seconds: number,
+): Promise<{ room_id: string; user_id: string; reason: string; until: Date | null }[]> {
+  const { rows } = await sql<{ room_id: string; user_id: string; reason: string; until: Date | null }>`
+    select d.room_id, d.user_id, d.reason, s.until from departures d
+    left join sanctions s on s.room_id = d.room_id and s.user_id = d.user_id and s.kind = 'ban'
+    where d.at > now() - make_interval(secs => ${seconds})
+      and not exists (select 1 from members m where m.room_id = d.room_id and m.user_id = d.user_id)`.execute(
+    db,
+  );
+  return rows;
+}
+
+export async function forgetDepartures(db: Kysely<ChatTables>, seconds: number): Promise<void> {
+  await sql`delete from departures where at < now() - make_interval(secs => ${seconds})`.execute(db);
+}
+
+export async function setRole(
+  db: Kysely<ChatTables>,
+  roomId: string,
+  userId: string,
+  role: RoomRole,
+): Promise<void> {
+  await db
+    .updateTable('members')
+    .set({ role })
+    .where('room_id', '=', roomId)
+    .where('user_id', '=', userId)
+    .execute();
+}
+
+/** The owner becomes a moderator: somebody else is made the owner. */
+export async function demoteOwner(db: Kysely<ChatTables>, roomId: string): Promise<void> {
+  await db
+    .updateTable('members')
+    .set({ role: 'moderator' })
+    .where('room_id', '=', roomId)
+    .where('role', '=', 'owner')
+    .execute();
+}
+
+/** If nobody is the owner, makes the moderator, or else the member, who has been in longest the owner. */
 export async function ensureOwner(db: Kysely<ChatTables>, roomId: string): Promise<void> {
   await sql`update members set role = 'owner' where room_id = ${roomId}
-    and user_id = (select user_id from members where room_id = ${roomId} order by joined_at, user_id limit 1)
+    and user_id = (select user_id from members where room_id = ${roomId}
+      order by role = 'moderator' desc, joined_at, user_id limit 1)
     and not exists (select 1 from members where room_id = ${roomId} and role = 'owner')`.execute(db);
 }
 

@@ -1,49 +1,25 @@
 import { type Kysely, type Selectable, sql } from 'kysely';
 import type { Message, Reaction } from '../../../shared/contracts/chat.ts';
+import { visibleFiles } from './files.ts';
 import type { ChatTables, MessagesTable } from './tables.ts';
 
-export type MessageRow = Selectable<MessagesTable> & { author_name: string | null };
+export type MessageRow = Selectable<MessagesTable> & {
+  author_name: string | null;
+  author_bot: boolean | null;
+};
 
-const messageRows = (db: Kysely<ChatTables>) =>
+export const messageRows = (db: Kysely<ChatTables>) =>
   db
     .selectFrom('messages as x')
     .leftJoin('people as p', 'p.user_id', 'x.author_id')
     .selectAll('x')
-    .select('p.display_name as author_name');
-
-/** False if the author has sent this client id to the room before. */
-export async function insertMessage(
-  db: Kysely<ChatTables>,
-  message: Selectable<MessagesTable>,
-): Promise<boolean> {
-  const result = await db
-    .insertInto('messages')
-    .values(message)
-    .onConflict((conflict) => conflict.columns(['room_id', 'author_id', 'client_id']).doNothing())
-    .executeTakeFirst();
-  return Number(result.numInsertedOrUpdatedRows ?? 0) > 0;
-}
-
-export const findSent = (
-  db: Kysely<ChatTables>,
-  roomId: string,
-  authorId: string,
-  clientId: string,
-): Promise<MessageRow | undefined> =>
-  messageRows(db)
-    .where('x.room_id', '=', roomId)
-    .where('x.author_id', '=', authorId)
-    .where('x.client_id', '=', clientId)
-    .executeTakeFirst();
+    .select(['p.display_name as author_name', 'p.bot as author_bot']);
 
 export const findMessage = (db: Kysely<ChatTables>, id: string): Promise<MessageRow | undefined> =>
   messageRows(db).where('x.id', '=', id).executeTakeFirst();
 
-/** The message, locked until the transaction ends: two changes to it happen one after the other. */
-export async function lockMessage(db: Kysely<ChatTables>, id: string): Promise<MessageRow | undefined> {
-  await sql`select 1 from messages where id = ${id} for update`.execute(db);
-  return findMessage(db, id);
-}
+export const findMessages = (db: Kysely<ChatTables>, ids: string[]): Promise<MessageRow[]> =>
+  ids.length === 0 ? Promise.resolve([]) : messageRows(db).where('x.id', 'in', ids).execute();
 
 export interface Window {
   before?: number | undefined;
@@ -66,7 +42,19 @@ export async function messagesIn(
 export async function updateMessage(
   db: Kysely<ChatTables>,
   id: string,
-  change: Partial<Pick<MessagesTable, 'body' | 'mentions' | 'attachments' | 'edited_at' | 'deleted_at'>>,
+  change: Partial<
+    Pick<
+      MessageRow,
+      | 'body'
+      | 'mentions'
+      | 'mentions_room'
+      | 'attachments'
+      | 'edited_at'
+      | 'deleted_at'
+      | 'pinned_at'
+      | 'pinned_by'
+    >
+  >,
 ): Promise<void> {
   await db.updateTable('messages').set(change).where('id', '=', id).execute();
 }
@@ -132,7 +120,10 @@ export async function deleteReactions(db: Kysely<ChatTables>, messageId: string)
   await db.deleteFrom('reactions').where('message_id', '=', messageId).execute();
 }
 
-/** Messages with their reactions: two queries for any number of them. */
+/**
+ * Messages with their reactions, and with those of their attachments that `viewerId` may see: two queries for any
+ * number of them, three where something is attached.
+ */
 export async function withReactions(
   db: Kysely<ChatTables>,
   rows: MessageRow[],
@@ -143,7 +134,14 @@ export async function withReactions(
     rows.map((row) => row.id),
     viewerId,
   );
-  return rows.map((row) => toMessage(row, reactions.get(row.id) ?? []));
+  const attached = rows.flatMap((row) =>
+    row.attachments.map(({ fileId }) => ({ fileId, roomId: row.room_id })),
+  );
+  const visible = await visibleFiles(db, attached, viewerId);
+  return rows.map((row) => {
+    const attachments = row.attachments.filter(({ fileId }) => visible.has(`${row.room_id} ${fileId}`));
+    return toMessage({ ...row, attachments }, reactions.get(row.id) ?? []);
+  });
 }
 
 /** The row as the contract shows it. */
@@ -152,13 +150,22 @@ export const toMessage = (row: MessageRow, reactions: Reaction[]): Message => ({
   roomId: row.room_id,
   seq: row.seq,
   clientId: row.client_id,
-  author: { id: row.author_id, displayName: row.author_name ?? '' },
+  author: {
+    id: row.author_id,
+    displayName: row.author_name ?? '',
+    ...(row.author_bot ? { bot: true } : {}),
+  },
   body: row.body,
   mentions: row.mentions,
+  mentionsRoom: row.mentions_room,
   replyTo: row.reply_to,
+  replyCount: row.reply_count,
+  lastReplyAt: row.last_reply_at?.toISOString() ?? null,
   attachments: row.attachments,
   reactions,
   createdAt: row.created_at.toISOString(),
   editedAt: row.edited_at?.toISOString() ?? null,
   deletedAt: row.deleted_at?.toISOString() ?? null,
+  pinnedAt: row.pinned_at?.toISOString() ?? null,
+  changeSeq: row.change_seq,
 });

@@ -1,5 +1,5 @@
 import { type Expression, type Kysely, sql } from 'kysely';
-import type { RoomKind } from '../../../shared/contracts/chat.ts';
+import type { RoomChange, RoomKind, RoomRole } from '../../../shared/contracts/chat.ts';
 import type { ChatTables } from './tables.ts';
 
 /** A room as one person sees it. */
@@ -9,11 +9,17 @@ export interface RoomRow {
   name: string;
   course_id: string | null;
   last_seq: number;
+  last_change: number;
   archived: boolean;
   created_at: Date;
   active_at: Date;
+  locked: boolean;
+  slow_mode_seconds: number;
+  receipts: boolean;
+  retention_days: number | null;
+  first_seq: number;
   /** Undefined fields of a viewer who is no member are null. */
-  my_role: 'owner' | 'member' | null;
+  my_role: RoomRole | null;
   my_read_seq: number | null;
   my_name: string | null;
   other_name: string | null;
@@ -30,9 +36,15 @@ const viewedBy = (db: Kysely<ChatTables>, viewerId: string) =>
       'r.name',
       'r.course_id',
       'r.last_seq',
+      'r.last_change',
       'r.archived',
       'r.created_at',
       'r.active_at',
+      'r.locked',
+      'r.slow_mode_seconds',
+      'r.receipts',
+      'r.retention_days',
+      'r.first_seq',
       'm.role as my_role',
       'm.read_seq as my_read_seq',
       'me.display_name as my_name',
@@ -51,6 +63,13 @@ export const findRoom = (
   viewerId: string,
 ): Promise<RoomRow | undefined> => viewedBy(db, viewerId).where('r.id', '=', roomId).executeTakeFirst();
 
+/** Whether there is such a room, and whether it is archived. */
+export const findRoomState = (
+  db: Kysely<ChatTables>,
+  roomId: string,
+): Promise<{ archived: boolean } | undefined> =>
+  db.selectFrom('rooms').select('archived').where('id', '=', roomId).executeTakeFirst();
+
 /** The viewer's rooms, last active first; one more than `limit` if there are more. */
 export function listRooms(
   db: Kysely<ChatTables>,
@@ -59,10 +78,12 @@ export function listRooms(
     limit: number;
     after?: [activeAt: string, id: string] | undefined;
     courseId?: string | undefined;
+    archived?: boolean | undefined;
   },
 ): Promise<RoomRow[]> {
   let query = viewedBy(db, viewerId).where('m.user_id', 'is not', null);
   if (options.courseId) query = query.where('r.course_id', '=', options.courseId);
+  if (options.archived !== undefined) query = query.where('r.archived', '=', options.archived);
   if (options.after) {
     const [activeAt, id] = options.after;
     query = query.where(sql<boolean>`(r.active_at, r.id) < (${activeAt}::timestamptz, ${id}::uuid)`);
@@ -107,31 +128,29 @@ export async function findPairRoom(db: Kysely<ChatTables>, pairKey: string): Pro
   return row?.id;
 }
 
-/**
- * The next number in the room. The row stays locked until the transaction ends, so numbers are given in the
- * order of commits and a rollback leaves no gap.
- */
-export async function takeSeq(db: Kysely<ChatTables>, roomId: string, at: Date): Promise<number> {
-  const row = await db
-    .updateTable('rooms')
-    .set((eb) => ({ last_seq: eb('last_seq', '+', 1), active_at: at }))
-    .where('id', '=', roomId)
-    .returning('last_seq')
-    .executeTakeFirstOrThrow();
-  return row.last_seq;
-}
-
-/** Undoes `takeSeq` in the same transaction, while the row is still locked. */
-export async function giveSeqBack(db: Kysely<ChatTables>, roomId: string): Promise<void> {
+/** Changes settings; what is undefined stays. */
+export async function changeRoom(db: Kysely<ChatTables>, roomId: string, change: RoomChange): Promise<void> {
   await db
     .updateTable('rooms')
-    .set((eb) => ({ last_seq: eb('last_seq', '-', 1) }))
+    .set({
+      name: change.name,
+      archived: change.archived,
+      locked: change.locked,
+      slow_mode_seconds: change.slowModeSeconds,
+      receipts: change.receipts,
+      retention_days: change.retentionDays,
+    })
     .where('id', '=', roomId)
     .execute();
 }
 
-export async function lastSeqOf(db: Kysely<ChatTables>, roomIds: string[]): Promise<Map<string, number>> {
+/** The last numbers given to messages and to changes of them. */
+export async function lastNumbersOf(
+  db: Kysely<ChatTables>,
+  roomIds: string[],
+): Promise<Map<string, { lastSeq: number; lastChange: number }>> {
   if (roomIds.length === 0) return new Map();
-  const rows = await db.selectFrom('rooms').select(['id', 'last_seq']).where('id', 'in', roomIds).execute();
-  return new Map(rows.map((row) => [row.id, row.last_seq]));
+  const { rows } = await sql<{ id: string; last_seq: number; last_change: number }>`
+    select id, last_seq, last_change from rooms where id = any(${roomIds}::uuid[])`.execute(db);
+  return new Map(rows.map((row) => [row.id, { lastSeq: row.last_seq, lastChange: row.last_change }]));
 }

@@ -12,4 +12,5 @@ export const announceProfile = (tx: ProfileContext, profile: Profile): Promise<v
     displayName: profile.displayName,
     avatar: profile.avatarId ? avatarPath(profile.avatarId, 'small') : null,
     locale: profile.locale,
+    showPresence: profile.privacy.showPresence,
   });

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import { createServer } from 'node:net';
+import { Redis } from 'ioredis';
 import { isUnavailable } from '../../errors.ts';
 import type { EphemeralStore } from '../../ports/ephemeral-store.ts';
 import { realServer } from '../../testing/servers.ts';
@@ -7,6 +8,11 @@ import { tcpProxy } from '../../testing/tcp-proxy.ts';
 import { openMemoryStore } from './memory.ts';
 import { openRedis } from './redis.ts';
 
+const eventually = async (check: () => Promise<boolean>) => {
+  for (const until = performance.now() + 10_000; !(await check()); await sleep(50)) {
+    if (performance.now() > until) throw new Error('it did not come about');
+  }
+};
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const log = { warn: () => {} };
 /** Keys run out by themselves, so nothing is left to clean up. */
@@ -43,6 +49,50 @@ function contract(store: EphemeralStore, second: EphemeralStore) {
     expect((await store.takeTokens(name, bucket)).allowed).toBe(true);
     await sleep(200);
     expect((await store.takeTokens(name, { ...bucket, cost: 3 })).allowed).toBe(true);
+  });
+
+  test('many buckets in one call, each as if it had been asked alone', async () => {
+    const [a, b] = [key(), key()];
+    const bucket = { capacity: 2, perSecond: 0.01 };
+    const answers = await store.takeTokensMany([
+      { key: a, ...bucket },
+      { key: b, ...bucket, cost: 2 },
+      { key: a, ...bucket },
+      { key: a, ...bucket },
+      { key: b, capacity: 10, perSecond: 0.01, cost: 3 },
+    ]);
+    expect(answers.map(({ allowed }) => allowed)).toEqual([true, true, true, false, true]);
+    expect(answers.map(({ tokens }) => Math.round(tokens * 10) / 10)).toEqual([1, 0, 0, 0, 5]);
+    expect(await store.takeTokensMany([])).toEqual([]);
+    const thousand = await store.takeTokensMany(
+      Array.from({ length: 1_201 }, (_, i) => ({ key: `${a}:${i % 1_200}`, ...bucket })),
+    );
+    expect(thousand.map(({ tokens }) => Math.round(tokens))).toEqual([...Array(1_200).fill(1), 0]);
+  });
+
+  test('what was let through already is taken by force, up to a debt of one capacity', async () => {
+    const name = key();
+    const bucket = { key: name, capacity: 4, perSecond: 10 };
+    const tokens = async (cost: number) =>
+      Math.round((await store.takeTokensMany([{ ...bucket, cost, force: true }]))[0]!.tokens);
+    expect(await tokens(3)).toBe(1);
+    expect(await tokens(3)).toBe(-2);
+    expect(await tokens(100)).toBe(-4);
+    expect(await store.takeTokens(name, bucket)).toMatchObject({ allowed: false, remaining: 0 });
+    await sleep(520);
+    expect((await store.takeTokens(name, bucket)).allowed).toBe(true);
+  });
+
+  test('tokens can be given back, and a deleted bucket is full', async () => {
+    const name = key();
+    const bucket = { key: name, capacity: 5, perSecond: 0.01 };
+    await store.takeTokens(name, { ...bucket, cost: 4 });
+    const given = await store.takeTokensMany([{ ...bucket, cost: -2 }]);
+    expect(Math.round(given[0]!.tokens)).toBe(3);
+    expect(Math.round((await store.takeTokensMany([{ ...bucket, cost: -9 }]))[0]!.tokens)).toBe(5);
+    await store.takeTokens(name, { ...bucket, cost: 5 });
+    await store.delete(name);
+    expect((await store.takeTokens(name, bucket)).remaining).toBe(4);
   });
 
   test('two processes together get no more than the bucket holds', async () => {
@@ -103,6 +153,32 @@ const redis = await realServer('redis');
 describe.skipIf(redis === undefined)('Redis (skipped without the real server)', () => {
   if (redis === undefined) return;
   contract(openRedis({ url: redis.url, log }), openRedis({ url: redis.url, log }));
+
+  test('a Redis that has forgotten our scripts gets them again', async () => {
+    const store = openRedis({ url: redis.url, log });
+    const admin = new Redis(redis.url);
+    const name = key();
+    await store.takeTokens(name, { capacity: 3, perSecond: 0.01 });
+    await admin.script('FLUSH');
+    const [first, second] = await Promise.all([
+      store.takeTokens(name, { capacity: 3, perSecond: 0.01 }),
+      store.takeTokensMany([{ key: name, capacity: 3, perSecond: 0.01 }]),
+    ]);
+    expect([first.remaining, Math.round(second[0]!.tokens)]).toEqual([1, 0]);
+    admin.disconnect();
+    await store.close();
+  });
+
+  test('what an older version left at the key of a bucket counts as a full one', async () => {
+    const store = openRedis({ url: redis.url, log });
+    const admin = new Redis(redis.url);
+    const name = key();
+    await admin.hset(name, { tokens: '1', at: '0' });
+    expect((await store.takeTokens(name, { capacity: 3, perSecond: 0.01 })).remaining).toBe(2);
+    expect((await store.takeTokens(name, { capacity: 3, perSecond: 0.01 })).remaining).toBe(1);
+    admin.disconnect();
+    await store.close();
+  });
 });
 
 describe('Redis that is not well', () => {
@@ -151,4 +227,70 @@ describe('Redis that is not well', () => {
     await other.close();
     way.close();
   });
+
+  test.skipIf(redis === undefined)('stalled: nothing hangs, however much waits, and it goes on', async () => {
+    const way = await tcpProxy(redis!.url);
+    const store = openRedis({ url: way.url, log });
+    const other = openRedis({ url: redis!.url, log });
+    const heard: string[] = [];
+    const channel = key();
+    await store.ready();
+    await store.subscribe(channel, (message) => heard.push(message));
+    way.stall(true);
+    const started = performance.now();
+    const outcomes: Promise<boolean>[] = [];
+    // In turns, so that they are not all written as one batch.
+    for (let turn = 0; turn < 10; turn++) {
+      outcomes.push(store.get('x').then(() => false, isUnavailable));
+      await sleep(20);
+    }
+    expect(await Promise.all(outcomes)).toEqual(Array(10).fill(true));
+    expect(performance.now() - started).toBeLessThan(1_800);
+    way.stall(false);
+    await eventually(() =>
+      store.get('x').then(
+        () => true,
+        () => false,
+      ),
+    );
+    await other.publish(channel, 'after');
+    await eventually(async () => heard.includes('after'));
+    // Late answers went to those who had asked, not to those who ask now.
+    await store.set(channel, 'own', 5_000);
+    expect(await store.get(channel)).toBe('own');
+    await store.close();
+    await other.close();
+    way.close();
+  });
+
+  test.skipIf(redis === undefined)(
+    'a connection on which no answer comes is given up for a new one',
+    async () => {
+      const way = await tcpProxy(redis!.url);
+      const store = openRedis({ url: way.url, log });
+      const other = openRedis({ url: redis!.url, log });
+      const heard: string[] = [];
+      const channel = key();
+      await store.ready();
+      await store.subscribe(channel, (message) => heard.push(message));
+      // What is sent now is lost for good, as with a peer that is no longer there.
+      way.freeze(true);
+      await store.get('x').catch(() => {});
+      await sleep(8_500);
+      way.freeze(false);
+      await eventually(() =>
+        store.get('x').then(
+          () => true,
+          () => false,
+        ),
+      );
+      await eventually(async () => {
+        await other.publish(channel, 'after');
+        return heard.includes('after');
+      });
+      await store.close();
+      await other.close();
+      way.close();
+    },
+  );
 });

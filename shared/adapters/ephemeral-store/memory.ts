@@ -1,18 +1,13 @@
-import type { EphemeralStore, TokenDecision } from '../../ports/ephemeral-store.ts';
+import type { EphemeralStore } from '../../ports/ephemeral-store.ts';
+import { decisionOf, LocalBuckets } from '../../ports/token-bucket.ts';
 
 /** Milliseconds between sweeps of what has run out. */
 const SWEEP_MS = 10_000;
 
-interface Bucket {
-  tokens: number;
-  at: number;
-  fullAt: number;
-}
-
 /** The ephemeral store of one process: for `npm start` and for tests. */
 export function openMemoryStore(): EphemeralStore {
   const values = new Map<string, { value: string; until: number }>();
-  const buckets = new Map<string, Bucket>();
+  const buckets = new LocalBuckets();
   const sets = new Map<string, Map<string, number>>();
   const listeners = new Map<string, Set<(message: string) => void>>();
 
@@ -24,7 +19,7 @@ export function openMemoryStore(): EphemeralStore {
   const sweep = setInterval(() => {
     const now = Date.now();
     for (const [key, { until }] of values) if (until <= now) values.delete(key);
-    for (const [key, { fullAt }] of buckets) if (fullAt <= now) buckets.delete(key);
+    buckets.sweep();
     for (const [key, members] of sets) {
       for (const [member, until] of members) if (until <= now) members.delete(member);
       if (members.size === 0) sets.delete(key);
@@ -44,15 +39,13 @@ export function openMemoryStore(): EphemeralStore {
     },
     async delete(key) {
       values.delete(key);
+      buckets.delete(key);
     },
-    async takeTokens(key, { capacity, perSecond, cost = 1 }) {
-      const now = Date.now();
-      const bucket = buckets.get(key) ?? { tokens: capacity, at: now, fullAt: now };
-      const tokens = Math.min(capacity, bucket.tokens + ((now - bucket.at) / 1_000) * perSecond);
-      const decision = decide(tokens, { capacity, perSecond, cost });
-      const left = decision.allowed ? tokens - cost : tokens;
-      buckets.set(key, { tokens: left, at: now, fullAt: now + ((capacity - left) / perSecond) * 1_000 });
-      return decision;
+    async takeTokens(key, bucket) {
+      return decisionOf(bucket, bucket.cost ?? 1, buckets.take({ ...bucket, key }));
+    },
+    async takeTokensMany(requests) {
+      return requests.map((request) => buckets.take(request));
     },
     async touchMember(set, member, ttlMs) {
       const members = sets.get(set) ?? new Map<string, number>();
@@ -94,17 +87,4 @@ export function openMemoryStore(): EphemeralStore {
       listeners.clear();
     },
   };
-}
-
-/** What a bucket that holds `tokens` now answers to a request for `cost` of them (the token bucket of RFC 2697, one rate). */
-export function decide(
-  tokens: number,
-  bucket: { capacity: number; perSecond: number; cost: number },
-): TokenDecision {
-  const { capacity, perSecond, cost } = bucket;
-  // A thousandth of slack: what refills by fractions must not miss a whole token by a rounding error.
-  const allowed = tokens + 0.001 >= cost;
-  const left = allowed ? Math.max(0, tokens - cost) : tokens;
-  const missing = allowed ? capacity - left : cost - left;
-  return { allowed, remaining: Math.floor(left + 0.001), resetMs: Math.ceil((missing / perSecond) * 1_000) };
 }

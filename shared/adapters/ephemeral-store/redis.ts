@@ -1,31 +1,48 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { unavailable } from '../../errors.ts';
 import type { EphemeralStore } from '../../ports/ephemeral-store.ts';
+import { decisionOf, SLACK, type TakeAnswer, type TakeRequest } from '../../ports/token-bucket.ts';
+import { within } from '../../wait-for.ts';
 
 /** Milliseconds: no command may keep a request waiting longer, whatever Redis does. */
 const COMMAND_TIMEOUT_MS = 1_000;
+/**
+ * Milliseconds without a byte while an answer is due: then the connection is given up. A peer that vanished without
+ * a word would hold it for a quarter of an hour.
+ */
+const SOCKET_TIMEOUT_MS = 3_000;
+/** Nothing is due on the subscriber's connection, so it asks for something every so often. */
+const SUBSCRIBER_PING_MS = 5_000;
+/** Buckets in one script call: Redis does nothing else meanwhile, some 2 µs each. */
+const BATCH = 500;
 
 /**
- * Token bucket. KEYS[1] a hash of tokens and the time they were counted; ARGV capacity, tokens per second, cost.
- * Time is Redis's own, so that processes with different clocks share one bucket. Replies allowed, tokens left
- * (as text: Redis cuts numbers to integers). The key goes when the bucket would be full again.
+ * Token buckets, `takeAt` of shared/ports/token-bucket.ts for many of them. KEYS the buckets, each the time at which it
+ * is full again; ARGV for each: capacity, tokens per second, cost, 1 to take by force. Time is Redis's own, so that
+ * processes with different clocks share one bucket. Replies for each: 1 or 0, and the tokens left (as text: Redis cuts
+ * numbers to integers). A key goes when its bucket is full. `pcall`: what else may be at the key counts as a full one.
  */
 const TAKE_TOKENS = `
-local capacity, rate, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
-local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-local tokens = tonumber(bucket[1]) or capacity
-local at = tonumber(bucket[2]) or now
-tokens = math.min(capacity, tokens + math.max(0, now - at) / 1000 * rate)
-local allowed = 0
-if tokens + 0.001 >= cost then
-  allowed = 1
-  tokens = math.max(0, tokens - cost)
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local capacity, rate = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
+  local cost, force = tonumber(ARGV[4 * i - 1]), ARGV[4 * i] == '1'
+  local interval = 1000 / rate
+  local kept = redis.pcall('GET', key)
+  local full_at = type(kept) == 'string' and tonumber(kept) or now
+  local tokens = capacity - math.max(0, full_at - now) / interval
+  local allowed = tokens + ${SLACK} >= cost
+  if allowed or force then
+    tokens = math.min(capacity, math.max(force and -capacity or 0, tokens - cost))
+    local fills = (capacity - tokens) * interval
+    redis.call('SET', key, string.format('%.3f', now + fills), 'PX', math.ceil(fills) + 1000)
+  end
+  answers[2 * i - 1] = allowed and 1 or 0
+  answers[2 * i] = string.format('%.6f', tokens)
 end
-redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'at', string.format('%.3f', now))
-redis.call('PEXPIRE', KEYS[1], math.ceil((capacity - tokens) / rate * 1000) + 1000)
-return {allowed, string.format('%.6f', tokens)}`;
+return answers`;
 
 /** KEYS[1] a sorted set by time of expiry; ARGV member, milliseconds. Replies whether it is new. */
 const TOUCH_MEMBER = `
@@ -52,7 +69,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')`;
 
 interface Scripts {
-  takeTokens(key: string, capacity: number, perSecond: number, cost: number): Promise<[number, string]>;
+  takeTokens(count: number, ...keysAndArguments: (string | number)[]): Promise<(number | string)[]>;
   touchMember(key: string, member: string, ttlMs: number): Promise<number>;
   removeMember(key: string, member: string): Promise<number>;
   listMembers(key: string): Promise<string[]>;
@@ -60,9 +77,10 @@ interface Scripts {
 
 const COMMON: RedisOptions = {
   connectTimeout: 5_000,
-  // Milliseconds between attempts, for ever.
-  retryStrategy: (attempt) => Math.min(attempt * 100, 1_000),
+  // Milliseconds between attempts, for ever. Soon: until then this process does not know which sessions have ended.
+  retryStrategy: (attempt) => Math.min(attempt * 100, 500),
   keepAlive: 10_000,
+  socketTimeout: SOCKET_TIMEOUT_MS,
 };
 
 /**
@@ -82,7 +100,7 @@ export function openRedis({
     commandTimeout: COMMAND_TIMEOUT_MS,
     enableAutoPipelining: true,
     scripts: {
-      takeTokens: { lua: TAKE_TOKENS, numberOfKeys: 1 },
+      takeTokens: { lua: TAKE_TOKENS },
       touchMember: { lua: TOUCH_MEMBER, numberOfKeys: 1 },
       removeMember: { lua: REMOVE_MEMBER, numberOfKeys: 1 },
       listMembers: { lua: MEMBERS, numberOfKeys: 1, readOnly: true },
@@ -105,6 +123,11 @@ export function openRedis({
     });
   }
 
+  const ping = setInterval(() => {
+    if (subscriber.status === 'ready') subscriber.ping().catch(() => {});
+  }, SUBSCRIBER_PING_MS);
+  ping.unref?.();
+
   const listeners = new Map<string, Set<(message: string) => void>>();
   subscriber.on('message', (channel: string, message: string) => {
     for (const listener of listeners.get(channel) ?? []) listener(message);
@@ -112,7 +135,8 @@ export function openRedis({
 
   const ask = async <T>(command: () => Promise<T>): Promise<T> => {
     try {
-      return await command();
+      // ioredis counts from when it writes, and writes one batch after the other.
+      return await within(command(), COMMAND_TIMEOUT_MS);
     } catch (error) {
       // Replies of Redis itself are bugs of ours, except for these states of the server.
       const isReply =
@@ -120,6 +144,25 @@ export function openRedis({
         !/^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test((error as Error).message);
       throw isReply ? error : unavailable('The store for limits and presence', error);
     }
+  };
+
+  const take = async (requests: readonly TakeRequest[]): Promise<TakeAnswer[]> => {
+    const replies = await ask(() =>
+      scripts.takeTokens(
+        requests.length,
+        ...requests.map(({ key }) => key),
+        ...requests.flatMap(({ capacity, perSecond, cost = 1, force = false }) => [
+          capacity,
+          perSecond,
+          cost,
+          force ? 1 : 0,
+        ]),
+      ),
+    );
+    return requests.map((_, index) => ({
+      allowed: replies[2 * index] === 1,
+      tokens: Number(replies[2 * index + 1]),
+    }));
   };
 
   return {
@@ -131,16 +174,15 @@ export function openRedis({
     async delete(key) {
       await ask(() => redis.del(key));
     },
-    async takeTokens(key, { capacity, perSecond, cost = 1 }) {
-      const [granted, text] = await ask(() => scripts.takeTokens(key, capacity, perSecond, cost));
-      const left = Number(text);
-      const allowed = granted === 1;
-      const missing = allowed ? capacity - left : cost - left;
-      return {
-        allowed,
-        remaining: Math.floor(left + 0.001),
-        resetMs: Math.ceil((missing / perSecond) * 1_000),
-      };
+    async takeTokens(key, bucket) {
+      const [answer] = await take([{ ...bucket, key }]);
+      return decisionOf(bucket, bucket.cost ?? 1, answer!);
+    },
+    async takeTokensMany(requests) {
+      const batches: Promise<TakeAnswer[]>[] = [];
+      for (let from = 0; from < requests.length; from += BATCH)
+        batches.push(take(requests.slice(from, from + BATCH)));
+      return (await Promise.all(batches)).flat();
     },
     touchMember: async (set, member, ttlMs) =>
       (await ask(() => scripts.touchMember(set, member, Math.ceil(ttlMs)))) === 1,
@@ -170,6 +212,7 @@ export function openRedis({
       await ask(() => redis.ping());
     },
     async close() {
+      clearInterval(ping);
       listeners.clear();
       redis.disconnect();
       subscriber.disconnect();

@@ -1,0 +1,3 @@
+module lyceum/bench/gateway/load
+
+go 1.19

@@ -1,0 +1,37 @@
+import type { Connection } from './connection.ts';
+
+/** A process that stops lets so many connections go a second, so that the others are not overrun. */
+const MOVED_PER_SECOND = 2_000;
+const SLICE_MS = 50;
+
+/** The open connections of this process, in any namespace. */
+export class Connections {
+  readonly #open = new Set<Connection>();
+
+  add(connection: Connection): void {
+    this.#open.add(connection);
+    connection.socket.on('disconnect', () => this.#open.delete(connection));
+  }
+
+  /** Ends those whose tokens have run out. Called regularly. */
+  async endExpired(): Promise<void> {
+    const now = Date.now();
+    for (const connection of this.#open) connection.endIfExpired(now);
+  }
+
+  /**
+   * Moves all clients elsewhere before the process stops: each is answered what it has under way, then its
+   * connection closes and it connects again. Spread over seconds, at most half of `graceMs`.
+   */
+  async drain(graceMs: number): Promise<void> {
+    const all = [...this.#open];
+    const slices = Math.ceil(Math.min(graceMs / 2, (all.length / MOVED_PER_SECOND) * 1_000) / SLICE_MS);
+    const size = Math.ceil(all.length / Math.max(1, slices));
+    const retiring: Promise<void>[] = [];
+    for (let start = 0; start < all.length; start += size) {
+      if (start > 0) await new Promise((resolve) => setTimeout(resolve, SLICE_MS));
+      for (const connection of all.slice(start, start + size)) retiring.push(connection.retire());
+    }
+    await Promise.all(retiring);
+  }
+}

@@ -1,0 +1,370 @@
+import type { Kysely } from 'kysely';
+import type { Message, NewMessage, ThreadChange } from '../../../shared/contracts/chat.ts';
+import type { Role } from '../../../shared/contracts/common.ts';
+import type { KernelTables } from '../../../shared/db/kernel.ts';
+import { notFound, Problem } from '../../../shared/errors.ts';
+import { type NewEvent, publishEvents } from '../../../shared/events/outbox.ts';
+import { newId } from '../../../shared/ids.ts';
+import { recordChanges } from '../store/changes.ts';
+import { findFiles } from '../store/files.ts';
+import { holdMessages } from '../store/held-messages.ts';
+import { findMessages, type MessageRow, toMessage, withReactions } from '../store/messages.ts';
+import { nameUnknownPeople } from '../store/people.ts';
+import { countReplies } from '../store/replies.ts';
+import {
+  findSenders,
+  insertMessages,
+  type LockedRoom,
+  lockRooms,
+  membersOf,
+  noteSent,
+  type SenderRow,
+} from '../store/sending.ts';
+import type { ChatTables } from '../store/tables.ts';
+import type { WordFilter } from '../word-filter/word-filter.ts';
+import { checkedAttachments, type FileFacts } from './attachments.ts';
+import { type Mentions, readMentions } from './mentions.ts';
+import { judgePosts, readFilter, type Verdict } from './posting-rules.ts';
+
+/** Who wants to say something. */
+export interface Author {
+  id: string;
+  /** As their token says it: good until an event about the person says better. */
+  name: string;
+  role: Role;
+  /** A webhook of the room, or a message that a moderator has let through: what binds members does not apply. */
+  exempt?: boolean;
+}
+
+/** One message that somebody wants to send. */
+export interface Send {
+  author: Author;
+  traceparent: string;
+  input: NewMessage & { roomId: string };
+}
+
+export interface Sent {
+  message: Message;
+  /** False: this author has sent this client id to the room before, and this is what came of it. */
+  created: boolean;
+}
+
+export interface Stored {
+  /** One for each send, in their order. A problem concerns its own send only. */
+  outcomes: (Sent | Problem)[];
+  /** What to tell connected clients after the commit. */
+  messages: Message[];
+  threads: ThreadChange[];
+}
+
+/** A message that gets stored. */
+interface Fresh {
+  row: MessageRow;
+  room: LockedRoom;
+  sender: SenderRow;
+  send: Send;
+}
+
+/**
+ * Stores messages of any authors to any rooms in the open transaction, in a few statements however many they are.
+ * Each gets its room's next number in the order given; the rooms' rows stay locked until the transaction ends, so
+ * numbers follow the order of commits and have no gaps. A client id that is known gives the first result.
+ */
+export async function storeMessages(
+  tx: Kysely<ChatTables>,
+  filter: WordFilter,
+  sends: Send[],
+): Promise<Stored> {
+  const now = new Date();
+  const keys = sends.map(keyOf);
+  const roomIds = keys.map(({ roomId }) => roomId);
+  const rooms = await lockRooms(tx, roomIds);
+  // Asked once the locks are there: what others have committed under them is seen.
+  const senders = await findSenders(tx, keys);
+  const entries = admit(sends, rooms, senders);
+  const candidates = entries.filter((entry) => entry instanceof Candidate);
+  const verdicts = await judge(tx, filter, candidates, now);
+  const files = await filesOf(tx, candidates);
+  const originals = await originalsOf(tx, candidates);
+  for (const [index, candidate] of candidates.entries())
+    candidate.decide(verdicts[index]!, files, originals, now);
+
+  const fresh = candidates.flatMap((candidate) => candidate.fresh ?? []);
+  await write(tx, fresh, now);
+  await hold(tx, candidates, verdicts, now);
+  const threads = await countThreads(tx, fresh, now);
+  const first = await firstResults(tx, entries);
+  return {
+    outcomes: entries.map((entry) => outcomeOf(entry, entries, first)),
+    messages: fresh.map(({ row }) => toMessage(row, [])),
+    threads,
+  };
+}
+
+const keyOf = ({ author, input }: Send) => ({
+  roomId: input.roomId.toLowerCase(),
+  authorId: author.id,
+  clientId: input.clientId,
+});
+
+/** What a send turns out to be: nobody's business, sent before, the twin of one before it, or new. */
+type Entry = Problem | { sentId: string } | { twinOf: number } | Candidate;
+
+function admit(sends: Send[], rooms: Map<string, LockedRoom>, senders: SenderRow[]): Entry[] {
+  const seen = new Map<string, number>();
+  return sends.map((send, index): Entry => {
+    const { roomId, authorId, clientId } = keyOf(send);
+    const room = rooms.get(roomId);
+    const sender = senders[index]!;
+    const problem = strange(room, sender, send.author);
+    if (!room || problem) return problem ?? notFound('room');
+    if (sender.sent_id !== null) return { sentId: sender.sent_id };
+    const key = `${roomId} ${authorId} ${clientId}`;
+    const twinOf = seen.get(key);
+    if (twinOf !== undefined) return { twinOf };
+    seen.set(key, index);
+    return new Candidate(send, room, sender);
+  });
+}
+
+/** Why this author has no say in the room at all, as `memberRoom` says it. */
+function strange(room: LockedRoom | undefined, sender: SenderRow, author: Author): Problem | undefined {
+  if (room && (sender.role !== null || author.exempt)) return undefined;
+  if (room?.kind === 'course' && author.role === 'admin')
+    return new Problem('forbidden', 'Only members of the room may do this.');
+  if (!sender.banned) return notFound('room');
+  const until = sender.banned_until ? ` until ${sender.banned_until.toISOString()}` : '';
+  return new Problem('banned', `Banned from this room${until}.`);
+}
+
+/** A send that is new, until it is decided. */
+class Candidate {
+  problem: Problem | undefined;
+  fresh: Fresh | undefined;
+
+  constructor(
+    readonly send: Send,
+    readonly room: LockedRoom,
+    readonly sender: SenderRow,
+  ) {}
+
+  /** Called in the order of sending: it takes the room's next number. */
+  decide(
+    verdict: Verdict,
+    files: Map<string, FileFacts>,
+    originals: Map<string, MessageRow>,
+    now: Date,
+  ): void {
+    try {
+      if (verdict.outcome !== 'post') throw verdict.problem;
+      this.fresh = this.#create(files, originals, now);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.problem = error;
+    }
+  }
+
+  #create(files: Map<string, FileFacts>, originals: Map<string, MessageRow>, now: Date): Fresh {
+    const { room, sender, send } = this;
+    const { author, input } = send;
+    const attachments = checkedAttachments(input.attachments ?? [], files, {
+      id: author.id,
+      courseId: room.course_id,
+    });
+    const replyTo = checkedReply(input.replyTo ?? null, originals, room.id);
+    const row: MessageRow = {
+      id: newId(),
+      room_id: room.id,
+      seq: ++room.last_seq,
+      client_id: input.clientId,
+      author_id: author.id,
+      author_name: sender.name ?? author.name,
+      author_bot: sender.bot,
+      body: input.body,
+      mentions: [],
+      mentions_room: false,
+      reply_to: replyTo,
+      reply_count: 0,
+      last_reply_at: null,
+      attachments,
+      created_at: now,
+      edited_at: null,
+      deleted_at: null,
+      pinned_at: null,
+      pinned_by: null,
+      change_seq: 0,
+    };
+    return { row, room, sender, send };
+  }
+}
+
+function checkedReply(
+  replyTo: string | null,
+  originals: Map<string, MessageRow>,
+  roomId: string,
+): string | null {
+  if (replyTo === null) return null;
+  const original = originals.get(replyTo.toLowerCase());
+  if (original?.room_id === roomId) return original.id;
+  throw new Problem('validation-failed', 'The message replied to is not in this room.', {
+    errors: [{ path: 'body.replyTo', message: 'no such message in this room' }],
+  });
+}
+
+async function judge(
+  tx: Kysely<ChatTables>,
+  filter: WordFilter,
+  candidates: Candidate[],
+  now: Date,
+): Promise<Verdict[]> {
+  const bound = candidates.filter(({ send }) => !send.author.exempt);
+  if (bound.length > 0) await readFilter(tx, filter);
+  const verdicts = judgePosts(
+    filter,
+    bound.map(({ send, room }) => ({ userId: send.author.id, roomId: room.id, body: send.input.body })),
+    bound.map(({ sender }) => sender),
+    now,
+  );
+  const known = new Map(bound.map((candidate, index) => [candidate, verdicts[index]!]));
+  return candidates.map((candidate) => known.get(candidate) ?? { outcome: 'post' });
+}
+
+async function filesOf(tx: Kysely<ChatTables>, candidates: Candidate[]): Promise<Map<string, FileFacts>> {
+  const ids = candidates.flatMap(({ send }) =>
+    (send.input.attachments ?? []).map(({ fileId }) => fileId.toLowerCase()),
+  );
+  return new Map((await findFiles(tx, [...new Set(ids)])).map((file) => [file.file_id, file]));
+}
+
+async function originalsOf(
+  tx: Kysely<ChatTables>,
+  candidates: Candidate[],
+): Promise<Map<string, MessageRow>> {
+  const ids = candidates.flatMap(({ send }) => send.input.replyTo?.toLowerCase() ?? []);
+  return new Map((await findMessages(tx, [...new Set(ids)])).map((row) => [row.id, row]));
+}
+
+/** Stores the messages with their mentions, and the events that tell of them. */
+async function write(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise<void> {
+  if (fresh.length === 0) return;
+  const mentions = await readMentions(
+    tx,
+    fresh.map(({ row }) => ({ roomId: row.room_id, body: row.body })),
+  );
+  for (const [index, { row, sender }] of fresh.entries()) {
+    const { userIds, room } = mentions[index]!;
+    row.mentions = userIds;
+    row.mentions_room = room && (sender.role === 'owner' || sender.role === 'moderator');
+  }
+  const everybody = await membersOf(
+    tx,
+    fresh.flatMap(({ row }) => (row.mentions_room ? [row.room_id] : [])),
+  );
+  await insertMessages(
+    tx,
+    fresh.map(({ row }) => row),
+  );
+  await publishEvents(
+    tx as unknown as Kysely<KernelTables>,
+    fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody)),
+  );
+  const unnamed = fresh.filter(({ sender, send }) => sender.name === null && send.author.name !== '');
+  await nameUnknownPeople(tx, new Map(unnamed.map(({ send }) => [send.author.id, send.author.name])));
+  // A webhook reads nothing, and an author whose message a moderator lets through may be away.
+  const present = fresh.filter(({ send }) => !send.author.exempt);
+  await noteSent(
+    tx,
+    present.map(({ row }) => ({ roomId: row.room_id, userId: row.author_id, seq: row.seq })),
+    now,
+  );
+}
+
+function eventsOf(
+  { row, room, send }: Fresh,
+  mentions: Mentions,
+  everybody: Map<string, string[]>,
+): NewEvent<'message.sent' | 'message.mentioned'>[] {
+  const facts = { ...messageFacts(room, row), excerpt: mentions.excerpt };
+  const about = { actor: row.author_id, subject: row.id, traceparent: send.traceparent };
+  const named = row.mentions_room ? (everybody.get(room.id) ?? []) : row.mentions;
+  const mentioned = named.filter((userId) => userId !== row.author_id);
+  const sent = { ...about, name: 'message.sent' as const, data: facts };
+  const parts = Array.from({ length: Math.ceil(mentioned.length / MENTIONED_AT_ONCE) }, (_, part) => ({
+    ...about,
+    name: 'message.mentioned' as const,
+    data: { ...facts, mentioned: mentioned.slice(part * MENTIONED_AT_ONCE, (part + 1) * MENTIONED_AT_ONCE) },
+  }));
+  return [sent, ...parts];
+}
+
+/** People in one event: a whole room may be thousands. */
+const MENTIONED_AT_ONCE = 500;
+
+/** What events say about a message. To its receiver a direct room is called after the author. */
+export const messageFacts = (
+  room: Pick<LockedRoom, 'id' | 'kind' | 'name' | 'course_id'>,
+  row: MessageRow,
+) => ({
+  messageId: row.id,
+  roomId: room.id,
+  roomName: room.kind === 'direct' ? (row.author_name ?? '') : room.name,
+  courseId: room.course_id,
+  seq: row.seq,
+  authorId: row.author_id,
+  authorName: row.author_name ?? '',
+});
+
+/** Keeps for a moderator what the word filter wants looked at. */
+async function hold(
+  tx: Kysely<ChatTables>,
+  candidates: Candidate[],
+  verdicts: Verdict[],
+  now: Date,
+): Promise<void> {
+  await holdMessages(
+    tx,
+    candidates.flatMap(({ send, room }, index) => {
+      const verdict = verdicts[index]!;
+      if (verdict.outcome !== 'hold') return [];
+      return {
+        id: newId(),
+        room_id: room.id,
+        author_id: send.author.id,
+        client_id: send.input.clientId,
+        body: send.input.body,
+        reply_to: send.input.replyTo ?? null,
+        attachments: send.input.attachments ?? [],
+        word: verdict.word,
+        created_at: now,
+      };
+    }),
+  );
+}
+
+/** Counts the replies of messages that were answered; each of those has changed by it. */
+async function countThreads(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise<ThreadChange[]> {
+  const parents = fresh.flatMap(({ row }) => row.reply_to ?? []);
+  const threads = await countReplies(tx, parents, now);
+  const numbers = await recordChanges(tx, threads);
+  return threads.map((thread) => ({ ...thread, ...numbers.get(thread.messageId)! }));
+}
+
+/** What earlier sends under the same client ids have become, as their author sees it now. */
+async function firstResults(tx: Kysely<ChatTables>, entries: Entry[]): Promise<Map<string, Message>> {
+  const ids = entries.flatMap((entry) => ('sentId' in entry ? entry.sentId : []));
+  const rows = await findMessages(tx, [...new Set(ids)]);
+  const found = new Map<string, Message>();
+  for (const [authorId, own] of Map.groupBy(rows, (row) => row.author_id))
+    for (const message of await withReactions(tx, own, authorId)) found.set(message.id, message);
+  return found;
+}
+
+function outcomeOf(entry: Entry, entries: Entry[], first: Map<string, Message>): Sent | Problem {
+  if (entry instanceof Problem) return entry;
+  if ('sentId' in entry) return { message: first.get(entry.sentId)!, created: false };
+  if ('twinOf' in entry) {
+    const outcome = outcomeOf(entries[entry.twinOf]!, entries, first);
+    return outcome instanceof Problem ? outcome : { ...outcome, created: false };
+  }
+  return entry.problem ?? { message: toMessage(entry.fresh!.row, []), created: true };
+}
