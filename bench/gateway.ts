@@ -2,7 +2,6 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from '../deploy/ports.ts';
 import { installPackages, missing } from '../deploy/servers/native/debian.ts';
 import { checkPeer } from './gateway/check.ts';
 import { buildLoad, Load } from './gateway/load.ts';
@@ -16,6 +15,7 @@ import {
 } from './gateway/measure.ts';
 import { type Options, parseOptions } from './gateway/options.ts';
 import { type PeerName, peerOf } from './gateway/peers.ts';
+import { freePorts } from './gateway/ports.ts';
 import { killPrograms, machineSeconds, runToEnd, start, stopPrograms } from './gateway/programs.ts';
 import { printFixedRate, printGoals, printRelay, printThroughput, type Results } from './gateway/report.ts';
 import { emptyAccessLogs, type Session, startPeer, stopPeer } from './gateway/session.ts';

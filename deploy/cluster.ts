@@ -59,7 +59,9 @@ async function main(): Promise<void> {
       LOG_LEVEL: env.LOG_LEVEL,
       LYCEUM_LIMIT_SCALE: String(env.LYCEUM_LIMIT_SCALE),
       LYCEUM_ACCESS_TOKEN_SECONDS: String(env.LYCEUM_ACCESS_TOKEN_SECONDS),
-      ...Object.fromEntries(['CORS_ORIGINS', 'FARO_URL'].map((name) => [name, process.env[name] ?? ''])),
+      ...Object.fromEntries(
+        ['CORS_ORIGINS', 'FARO_URL', 'SOCKET_ADAPTER'].map((name) => [name, process.env[name] ?? '']),
+      ),
       ...(admin ? { LYCEUM_ADMIN_EMAIL: admin.email, LYCEUM_ADMIN_PASSWORD: admin.password } : {}),
     },
   });

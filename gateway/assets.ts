@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
 import { VERSION } from '../shared/platform/version.ts';
+import { type Coding, compressOnce } from './policy/content-coding.ts';
 
 /** A file of our own that never changes while we run. */
 export interface Asset {
@@ -12,8 +12,27 @@ export interface Asset {
   etag: string;
   plain: Uint8Array;
   /** Made at the first need, which keeps a large script out of the start; undefined where it would not pay. */
-  gzip(): Uint8Array | undefined;
+  compressed(coding: Coding): Promise<Uint8Array> | undefined;
 }
+
+/** Something of our own to be served. The tag is that of its bytes. */
+export function makeAsset(type: string, plain: Uint8Array): Asset {
+  const forms = new Map<Coding, Promise<Uint8Array>>();
+  return {
+    type,
+    etag: `"${createHash('sha256').update(plain).digest('base64url').slice(0, 27)}"`,
+    plain,
+    compressed(coding) {
+      if (plain.byteLength < LEAST_COMPRESSED_BYTES) return undefined;
+      const form = forms.get(coding) ?? compressOnce(coding, plain);
+      forms.set(coding, form);
+      return form;
+    },
+  };
+}
+
+/** What is smaller fits in one packet as it is. */
+const LEAST_COMPRESSED_BYTES = 1_400;
 
 const WEB = join(dirname(dirname(fileURLToPath(import.meta.url))), 'web');
 const packageFolder = (name: string): string =>
@@ -66,27 +85,15 @@ export async function loadAssets(options: {
   const entries = await Promise.all(
     Object.entries(files).map(async ([path, file]): Promise<[string, Asset]> => {
       const plain = prepare(path, await readFile(file), options);
-      return [
-        path,
-        {
-          type: TYPES[file.slice(file.lastIndexOf('.') + 1)] ?? 'application/octet-stream',
-          etag: `"${createHash('sha256').update(plain).digest('base64url').slice(0, 27)}"`,
-          plain,
-          gzip: compressOnce(plain),
-        },
-      ];
+      const type = TYPES[file.slice(file.lastIndexOf('.') + 1)] ?? 'application/octet-stream';
+      return [path, makeAsset(type, plain)];
     }),
   );
   return new Map(entries);
 }
 
-function compressOnce(plain: Uint8Array): () => Uint8Array | undefined {
-  let compressed: Uint8Array | undefined;
-  return () => {
-    if (plain.byteLength > 1_400) compressed ??= gzipSync(plain);
-    return compressed;
-  };
-}
+/** A page of `web/` that is filled in for each reply. */
+export const readPage = (name: string): Promise<string> => readFile(join(WEB, name), 'utf8');
 
 /** A page as this installation shows it. */
 function prepare(

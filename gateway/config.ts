@@ -72,6 +72,12 @@ export interface GatewayConfig {
   forwardingHeaders: ForwardingHeaders;
   /** Open WebSockets from one address: a school may sit behind one. */
   socketsPerAddress: number;
+  /** PEM files: the public port speaks TLS. Read again now and then and on reload. */
+  tls: { certFile: string; keyFile: string } | undefined;
+  /** A plain port that only sends clients to `publicUrl`. */
+  redirectPort: number | undefined;
+  /** What the response cache may hold, in bytes; 0: nothing. */
+  cacheBytes: number;
   /** Share of the requests that went well that the access log keeps, from 0 to 1. */
   accessLogSample: number;
   timings: GatewayTimings;
@@ -126,15 +132,30 @@ const GatewayEnvironment = CommonEnvironment.extend({
     .default(''),
   SOCKETS_PER_ADDRESS: z.coerce.number().int().min(1).default(20_000),
   ACCESS_LOG_SAMPLE: z.coerce.number().min(0).max(1).default(1),
+  TLS_CERT_FILE: z.string().optional(),
+  TLS_KEY_FILE: z.string().optional(),
+  REDIRECT_PORT: port.optional(),
+  CACHE_MEMORY_MB: z.coerce.number().min(0).max(16_384).default(64),
   UPSTREAM_MAX_IN_FLIGHT: inFlight.default(DEFAULT_UPSTREAM_SETTINGS.maxInFlight),
   UPSTREAM_CHECK_MS: checkMs.default(DEFAULT_UPSTREAM_SETTINGS.checkEveryMs),
   ...perService(upstreamName, targets),
   ...perService(maxInFlightName, inFlight.optional()),
 });
 
+/** The variables that the gateway reads. */
+export const GATEWAY_VARIABLES: ReadonlySet<string> = new Set(Object.keys(GatewayEnvironment.shape));
+
 /** The gateway's configuration. Throws an Error that lists every wrong or missing variable. */
 export function parseGatewayConfig(env: Environment): GatewayConfig {
   const parsed = parseEnvironment(GatewayEnvironment, env);
+  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = parsed;
+  const tls = certFile && keyFile ? { certFile, keyFile } : undefined;
+  const faults = [];
+  if (!tls && (certFile || keyFile)) faults.push('TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither');
+  if (!tls && parsed.REDIRECT_PORT !== undefined) faults.push('REDIRECT_PORT: needs TLS_CERT_FILE');
+  const publicUrl = parsed.PUBLIC_URL ?? `${tls ? 'https' : 'http'}://localhost:${parsed.PORT}`;
+  if (tls && !publicUrl.startsWith('https://')) faults.push('PUBLIC_URL: must be https where TLS_CERT_FILE is set');
+  if (faults.length > 0) throw new Error(`The configuration is not valid:\n  ${faults.join('\n  ')}`);
   return {
     hostname: parsed.HOST,
     port: parsed.PORT,
@@ -150,7 +171,7 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
       // Says nothing about its health.
       'dev-mail': { ...DEFAULT_UPSTREAM_SETTINGS, checkEveryMs: 0 },
     },
-    publicUrl: (parsed.PUBLIC_URL ?? `http://localhost:${parsed.PORT}`).replace(/\/+$/, ''),
+    publicUrl: publicUrl.replace(/\/+$/, ''),
     limitScale: parsed.LYCEUM_LIMIT_SCALE,
     devMail: parsed.LYCEUM_DEV_MAIL,
     faroUrl: parsed.FARO_URL,
@@ -162,6 +183,9 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
       via: parsed.VIA,
     },
     socketsPerAddress: parsed.SOCKETS_PER_ADDRESS,
+    tls,
+    redirectPort: parsed.REDIRECT_PORT,
+    cacheBytes: parsed.CACHE_MEMORY_MB * 1_048_576,
     accessLogSample: parsed.ACCESS_LOG_SAMPLE,
     timings: DEFAULT_TIMINGS,
   };

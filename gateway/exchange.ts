@@ -34,8 +34,6 @@ const NOWHERE: ClientOrigin = { address: '', scheme: 'http' };
 /** Length of a reply that is not known when it begins. */
 export const UNKNOWN_LENGTH = -1;
 
-/** Small pieces of a reply are copied together: one system call instead of several. In bytes. */
-const GATHER_BYTES = 65_536;
 const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 const CRLF = Buffer.from('\r\n');
 
@@ -232,18 +230,7 @@ export class Exchange {
     this.pieces = [];
     this.gathered = 0;
     if (headText === '' && pieces.length === 1) return this.connection.write(pieces[0]!);
-    if (gathered <= GATHER_BYTES) {
-      const bytes = Buffer.allocUnsafe(headText.length + gathered);
-      let at = bytes.write(headText, 0, 'latin1');
-      for (const piece of pieces) {
-        bytes.set(piece, at);
-        at += piece.byteLength;
-      }
-      return this.connection.write(bytes);
-    }
-    let taken = headText === '' || this.connection.write(Buffer.from(headText, 'latin1'));
-    for (const piece of pieces) taken = this.connection.write(piece) && taken;
-    return taken;
+    return this.connection.writeText(headText, pieces);
   }
 
   /** The reply is complete. Trailers go out where there are chunks (RFC 9112, 7.1.2). */

@@ -1,27 +1,38 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { TokenVerifier } from '../shared/auth/tokens.ts';
 import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
 import { toProblem } from '../shared/errors.ts';
 import type { Log } from '../shared/observability/log.ts';
 import type { Metrics } from '../shared/observability/metrics.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
+import type { TlsFiles } from '../shared/runtime/tcp.ts';
 import type { GatewayConfig } from './config.ts';
+import { controlRoutes } from './control.ts';
 import type { Exchange } from './exchange.ts';
 import { Deadlines } from './http/deadlines.ts';
 import { listenHttp } from './http/server.ts';
 import { ConnectionPool } from './http/upstream-connection.ts';
-import { createReadiness, serveInternal } from './internal.ts';
+import { createReadiness, observationRoutes, serveInternal } from './internal.ts';
 import { gatewayMetrics } from './metrics.ts';
 import { createOpenApi } from './openapi.ts';
 import { createPages } from './pages.ts';
 import { createAccessLog } from './policy/access-log.ts';
 import { createAdmission } from './policy/admission.ts';
+import { createResponseCache } from './policy/cache.ts';
 import { createClientOrigin } from './policy/client-address.ts';
+import { createCompressor, restoreTags } from './policy/compress.ts';
 import { allowedOrigins, createCors } from './policy/cors.ts';
+import { announceDeprecation } from './policy/deprecation.ts';
+import { createMaintenance } from './policy/maintenance.ts';
 import { checkMethod } from './policy/method.ts';
 import { addTransportSecurity } from './policy/security-headers.ts';
+import { createSwitches } from './policy/switches.ts';
+import { CLOSE } from './proxy/frames.ts';
 import { HttpProxy } from './proxy/http.ts';
-import { createRouteTable, ROUTES } from './routes.ts';
+import { createReload, type ReloadReport } from './reload.ts';
+import { createRouteTable, type GatewayRoute, ROUTES } from './routes.ts';
 import { createSocketDoor, SOCKET_PATH, webSocketOnly } from './sockets.ts';
+import { readTlsFiles, sameTls, watchTlsFiles } from './tls.ts';
 import { UpstreamPool } from './upstreams/pool.ts';
 
 export interface GatewayOptions {
@@ -32,22 +43,38 @@ export interface GatewayOptions {
   metrics: Metrics;
   /** Several gateway processes on one port. */
   reusePort?: boolean;
+  /** Reads the configuration again, for `reload`; throws what is wrong with it. */
+  readConfig?: () => GatewayConfig;
+  /** Another routing table, for tests. */
+  routes?: readonly GatewayRoute[];
 }
 
 export interface RunningGateway {
   port: number;
   internalPort: number;
+  /** Of the plain port that sends clients to HTTPS. */
+  redirectPort: number | undefined;
+  /** Reads configuration and certificate again. Rejects, and leaves all as it is, when something is wrong with them. */
+  reload(): Promise<ReloadReport>;
   /** Takes no more, finishes what is in hand, closes sockets with 1001; everything is cut after `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
+
+/** Sockets that are switched off are closed over so long, in milliseconds. */
+const SWITCH_OFF_MS = 2_000;
+/** Refusals that an operator has asked for: nothing to be logged as a failure. */
+const DELIBERATE: ReadonlySet<string> = new Set(['switched-off', 'maintenance']);
 
 /** One policy. It answers the exchange, throws the Problem to answer with, or does nothing; a promise only if it must wait. */
 type Step = (exchange: Exchange) => void | Promise<void>;
 
 /** The one door of the platform: every request goes through `steps`, every socket through `sockets.ts`. */
 export async function createGateway(options: GatewayOptions): Promise<RunningGateway> {
-  const { config, ephemeral, log } = options;
-  const { timings } = config;
+  const { ephemeral, log } = options;
+  // Reloading changes it in place.
+  const config = { ...options.config, forwardingHeaders: { ...options.config.forwardingHeaders } };
+  const { timings, forwardingHeaders } = config;
+  let tls = config.tls && readTlsFiles(config.tls);
   const metrics = gatewayMetrics(options.metrics);
   const deadlines = new Deadlines(timings.sweepMs);
   const connectionsTo = (address: { hostname: string; port: number }) =>
@@ -68,12 +95,26 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   const allPools = [...Object.values(pools), ...(mail ? [mail] : [])];
   await Promise.all(allPools.map((pool) => pool.start()));
 
-  const routes = createRouteTable(ROUTES, timings);
-  const origins = allowedOrigins(config.corsOrigins, config.publicUrl);
-  const admission = createAdmission({ ...options, metrics });
-  const accessLog = createAccessLog(log, metrics, config.accessLogSample);
-  const proxy = new HttpProxy({ ...timings, names: config.forwardingHeaders, filters: [], metrics, fail });
-  const openApi = createOpenApi(pools, config.publicUrl, log);
+  const routes = createRouteTable(options.routes ?? ROUTES, timings);
+  const origins = new Set(allowedOrigins(config.corsOrigins, config.publicUrl));
+  const admission = createAdmission({ ...options, config, metrics });
+  const accessLog = createAccessLog(log, metrics, config);
+  const cache = createResponseCache({
+    maxBytes: config.cacheBytes,
+    pools,
+    names: forwardingHeaders,
+    ephemeral,
+    registry: metrics.registry,
+    log,
+  });
+  const proxy = new HttpProxy({
+    ...timings,
+    names: forwardingHeaders,
+    filters: [cache.decide, createCompressor(metrics), cache.record],
+    metrics,
+    fail,
+  });
+  const openApi = createOpenApi(pools, config.publicUrl, isDeprecated, log);
   const readiness = createReadiness(Object.values(pools), ephemeral, admission.degraded);
   let draining = false;
   const pages = await createPages({
@@ -84,8 +125,17 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     draining: () => draining,
   });
   const https = config.publicUrl.startsWith('https://');
-  const readOrigin = createClientOrigin(config.trustedProxies);
+  const originReader = (proxies: readonly string[]) => createClientOrigin(proxies, tls ? 'https' : 'http');
+  let readOrigin = originReader(config.trustedProxies);
   const sockets = createSocketDoor({ pool: pools.chat, origins, admission, config, deadlines, metrics, log });
+  const switches = await createSwitches({
+    store: ephemeral,
+    routeNames: routes.routes.map(({ name }) => name),
+    onChange() {
+      if (switches.socketsOff) sockets.closeAll(CLOSE.tryAgainLater, 'switched off for now', SWITCH_OFF_MS);
+    },
+    log,
+  });
 
   /** The way of a request, in order. */
   const steps: readonly Step[] = [
@@ -95,11 +145,17 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     (exchange) => addTransportSecurity(exchange, https),
     checkMethod,
     createCors(origins),
+    await createMaintenance(switches),
+    switches.checkSocket,
     sockets.upgrade,
     pages,
     findRoute,
+    switches.check,
+    announceDeprecation,
     admission.authenticate,
     admission.limit,
+    cache.lookUp,
+    restoreTags,
     (exchange) => proxy.forward(exchange, exchange.rule!, pools[exchange.rule!.upstream]),
   ];
 
@@ -107,6 +163,14 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     if (exchange.path === SOCKET_PATH || exchange.path === '/socket.io') throw webSocketOnly();
     exchange.rule = routes.find(exchange.method, exchange.path);
     exchange.route = exchange.rule.name;
+  }
+
+  function isDeprecated(method: string, path: string): boolean {
+    try {
+      return routes.find(method, path).deprecation !== undefined;
+    } catch {
+      return false; // a service may describe more than we let through
+    }
   }
 
   function run(exchange: Exchange, from: number): void {
@@ -127,7 +191,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
 
   function fail(exchange: Exchange, error: unknown): void {
     const problem = toProblem(error);
-    if (problem.status >= 500) {
+    if (problem.status >= 500 && !DELIBERATE.has(problem.code)) {
       const cause = problem.cause ?? problem;
       const reason =
         cause instanceof Error ? (problem.status === 500 ? cause.stack : cause.message) : String(cause);
@@ -139,40 +203,112 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
     }
     // Once the head is out, breaking off is the only honest answer left.
     if (exchange.replyStarted) exchange.cutOff();
-    else exchange.replyProblem(problem);
+    else if (problem.status < 500 || !cache.answerStale(exchange)) exchange.replyProblem(problem);
   }
 
-  const internal = serveInternal({
-    hostname: config.internalHostname,
-    port: config.internalPort,
-    metrics,
-    readiness,
-  });
-  const server = listenHttp({
+  const listening = {
     hostname: config.hostname,
-    port: config.port,
     reusePort: options.reusePort ?? false,
     timings,
     deadlines,
+    onMalformed: () => metrics.malformed.inc(),
+  };
+  const server = listenHttp({
+    ...listening,
+    port: config.port,
+    ...(tls ? { tls } : {}),
     onRequest(exchange) {
       metrics.inFlight.now++;
       run(exchange, 0);
     },
     onDone(exchange, cutOff) {
       metrics.inFlight.now--;
+      cache.finished(exchange);
       accessLog.record(exchange, cutOff);
     },
-    onMalformed: () => metrics.malformed.inc(),
   });
-  log.info({ port: server.port, internalPort: internal.port }, 'gateway is up');
+  const redirect =
+    config.redirectPort === undefined
+      ? undefined
+      : listenHttp({
+          ...listening,
+          port: config.redirectPort,
+          onRequest: (exchange) =>
+            exchange.reply(308, { location: config.publicUrl + exchange.path + exchange.query }),
+          onDone: () => {},
+        });
+
+  const useTls = (files: TlsFiles): void => {
+    server.useTls(files);
+    tls = files;
+    log.info({}, 'new connections get the new certificate');
+  };
+  const stopWatchingTls = watchTlsFiles(
+    () => config.tls,
+    () => tls,
+    useTls,
+    log,
+  );
+  const reload = createReload({
+    config,
+    read:
+      options.readConfig &&
+      (() => {
+        const next = options.readConfig!();
+        if (!next.tls !== !config.tls) throw new Error('TLS_CERT_FILE: TLS is switched on and off at a start only');
+        if (next.tls) readTlsFiles(next.tls);
+        return next;
+      }),
+    appliers: {
+      tls(next) {
+        const files = next.tls && readTlsFiles(next.tls);
+        if (files && tls && !sameTls(files, tls)) useTls(files);
+      },
+      async upstreams(next) {
+        const moved = SERVICES.filter(
+          (name) => !isDeepStrictEqual(next.upstreams[name], config.upstreams[name]),
+        );
+        const done: ServiceName[] = [];
+        try {
+          for (const name of moved) {
+            await pools[name].reload(next.upstreams[name]);
+            done.push(name);
+          }
+        } catch (error) {
+          for (const name of done) await pools[name].reload(config.upstreams[name]);
+          throw error;
+        }
+      },
+      corsOrigins(next) {
+        origins.clear();
+        for (const origin of allowedOrigins(next.corsOrigins, config.publicUrl)) origins.add(origin);
+      },
+      trustedProxies(next) {
+        readOrigin = originReader(next.trustedProxies);
+      },
+      limitScale: (next) => admission.scaleLimits(next.limitScale),
+    },
+    always: ['tls'],
+    log,
+  });
+  const internal = serveInternal({
+    hostname: config.internalHostname,
+    port: config.internalPort,
+    routes: [...observationRoutes(metrics, readiness), ...controlRoutes(switches, cache, reload)],
+  });
+  log.info({ port: server.port, internalPort: internal.port, tls: tls !== undefined }, 'gateway is up');
 
   return {
     port: server.port,
     internalPort: internal.port,
+    redirectPort: redirect?.port,
+    reload,
     async stop(graceMs) {
       draining = true;
       openApi.stop();
-      await Promise.all([sockets.stop(graceMs), server.stop(graceMs)]);
+      stopWatchingTls();
+      await Promise.all([sockets.stop(graceMs), server.stop(graceMs), redirect?.stop(graceMs)]);
+      await Promise.all([switches.stop(), cache.stop()]);
       for (const pool of allPools) pool.stop();
       await internal.stop(graceMs);
       admission.close();

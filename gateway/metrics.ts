@@ -21,6 +21,8 @@ export interface GatewayMetrics {
   socketsClosed: Counter<'reason'>;
   rateLimits: Counter<'class' | 'outcome' | 'store'>;
   limitsDegraded: Gauge;
+  /** Bytes that compression took in and gave out. */
+  compressed: Counter<'coding' | 'side'>;
 }
 
 export function gatewayMetrics({ registry, requests }: Metrics): GatewayMetrics {

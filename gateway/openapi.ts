@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
 import type { OpenApiDocument } from '../shared/http/openapi.ts';
 import type { Log } from '../shared/observability/log.ts';
 import { VERSION } from '../shared/platform/version.ts';
+import { type Asset, makeAsset } from './assets.ts';
 import { probe } from './probe.ts';
 import type { HttpPool } from './proxy/http.ts';
 
@@ -10,8 +10,8 @@ const UNTIL_COMPLETE_MS = 1_000;
 const ONCE_COMPLETE_MS = 60_000;
 
 export interface OpenApiSource {
-  /** The merged document as it is known now, as JSON, with its entity tag. */
-  current(): Promise<{ json: string; etag: string }>;
+  /** The merged document as it is known now. */
+  current(): Promise<Asset>;
   stop(): void;
 }
 
@@ -19,10 +19,16 @@ export interface OpenApiSource {
 export function createOpenApi(
   pools: Record<ServiceName, HttpPool>,
   publicUrl: string,
+  isDeprecated: (method: string, path: string) => boolean,
   log: Log,
 ): OpenApiSource {
   const parts = new Map<ServiceName, OpenApiDocument>();
-  let merged = render(parts, publicUrl);
+  const render = () =>
+    makeAsset(
+      'application/json; charset=utf-8',
+      Buffer.from(JSON.stringify(mergeDocuments(parts, publicUrl, isDeprecated))),
+    );
+  let merged = render();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refreshing: Promise<void> | undefined;
   let stopped = false;
@@ -38,7 +44,9 @@ export function createOpenApi(
         if (part) parts.set(name, part);
       }),
     );
-    merged = render(parts, publicUrl);
+    // The old one may have been compressed already.
+    const next = render();
+    if (next.etag !== merged.etag) merged = next;
     if (stopped) return;
     timer = setTimeout(refresh, complete() ? ONCE_COMPLETE_MS : UNTIL_COMPLETE_MS);
     timer.unref?.();
@@ -79,18 +87,14 @@ async function fetchPart(pool: HttpPool): Promise<OpenApiDocument> {
   throw last;
 }
 
-function render(
-  parts: ReadonlyMap<ServiceName, OpenApiDocument>,
-  publicUrl: string,
-): { json: string; etag: string } {
-  const json = JSON.stringify(mergeDocuments(parts, publicUrl));
-  return { json, etag: `"${createHash('sha256').update(json).digest('base64url').slice(0, 27)}"` };
-}
-
-/** One document of many. Components of one name but different content get their service's name in front. */
+/**
+ * One document of many. Components of one name but different content get their service's name in front; what the
+ * routing table deprecates is marked.
+ */
 export function mergeDocuments(
   parts: ReadonlyMap<ServiceName, OpenApiDocument>,
   publicUrl: string,
+  isDeprecated: (method: string, path: string) => boolean = () => false,
 ): OpenApiDocument & { servers: { url: string }[] } {
   const merged = {
     openapi: '3.1.0' as const,
@@ -122,7 +126,11 @@ export function mergeDocuments(
       schemas[clashes.includes(name) ? `${service}.${name}` : name] = schema;
     }
     Object.assign(merged.components.securitySchemes, renamed.components?.securitySchemes);
-    Object.assign(merged.paths, renamed.paths);
+    for (const [path, operations] of Object.entries(renamed.paths)) {
+      for (const [method, operation] of Object.entries(operations))
+        if (isDeprecated(method.toUpperCase(), path)) Object.assign(operation as object, { deprecated: true });
+      merged.paths[path] = operations;
+    }
     merged.tags.push(...(renamed.tags ?? []));
   }
   return merged;

@@ -5,6 +5,7 @@ import type { GatewayConfig } from './config.ts';
 import type { Exchange } from './exchange.ts';
 import type { Readiness } from './internal.ts';
 import type { OpenApiSource } from './openapi.ts';
+import { acceptableCoding } from './policy/content-coding.ts';
 import { pagePolicy } from './policy/security-headers.ts';
 import type { ProxyRule } from './proxy/http.ts';
 
@@ -34,19 +35,13 @@ export async function createPages(options: {
       );
       json(exchange, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' });
     },
-    '/openapi.json': async (exchange) => {
-      const { json: text, etag } = await openApi.current();
-      sendCached(
-        exchange,
-        { type: 'application/json; charset=utf-8', etag, plain: Buffer.from(text), gzip: () => undefined },
-        'no-cache',
-        policy,
-      );
-    },
+    '/openapi.json': async (exchange) =>
+      sendCached(exchange, await openApi.current(), 'no-cache', policy),
   };
 
   return (exchange) => {
     const { path, method } = exchange;
+    if (path.startsWith('/api/')) return;
     const asset = assets.get(path);
     const isMail = mail !== undefined && (path === '/dev/mail' || path === '/dev/mail.json');
     if (!asset && !isMail && !Object.hasOwn(dynamic, path)) return;
@@ -60,7 +55,7 @@ export async function createPages(options: {
   };
 }
 
-const MAIL_RULE = { body: 'json', bodyLimit: 0, totalMs: 0, retries: 0 } as const;
+const MAIL_RULE = { body: 'json', bodyLimit: 0, totalMs: 0, retries: 0, tryMs: 30_000 } as const;
 
 function json(exchange: Exchange, status: number, body: object): void {
   exchange.reply(
@@ -71,25 +66,21 @@ function json(exchange: Exchange, status: number, body: object): void {
 }
 
 /** A reply with an entity tag that answers If-None-Match (RFC 9110, 13.1.2), compressed for who understands it. */
-function sendCached(exchange: Exchange, asset: Asset, cacheControl: string, policy: string): void {
+function sendCached(
+  exchange: Exchange,
+  asset: Asset,
+  cacheControl: string,
+  policy: string,
+): void | Promise<void> {
   const ifNoneMatch = exchange.header('if-none-match');
   exchange.setHeader('content-security-policy', policy);
   exchange.addVary('Accept-Encoding');
-  const common = { etag: asset.etag, 'cache-control': cacheControl };
-  if (ifNoneMatch && matchesEtag(ifNoneMatch, asset.etag, true))
-    return exchange.reply(304, common);
-  const accepts = /(?:^|,)\s*gzip\s*(?:,|$|;(?!\s*q=0(?:\.0*)?\s*(?:,|$)))/i.test(
-    exchange.header('accept-encoding') ?? '',
-  );
-  const compressed = accepts ? asset.gzip() : undefined;
-  exchange.reply(
-    200,
-    // A weak tag for the compressed form: the same page, other bytes.
-    {
-      ...common,
-      'content-type': asset.type,
-      ...(compressed ? { 'content-encoding': 'gzip', etag: `W/${asset.etag}` } : {}),
-    },
-    compressed ?? asset.plain,
-  );
+  const { coding } = acceptableCoding(exchange.header('accept-encoding'));
+  const form = coding && asset.compressed(coding);
+  // A weak tag for the compressed form: the same page, other bytes.
+  const common = { etag: form ? `W/${asset.etag}` : asset.etag, 'cache-control': cacheControl };
+  if (ifNoneMatch && matchesEtag(ifNoneMatch, asset.etag, true)) return exchange.reply(304, common);
+  const headers = { ...common, 'content-type': asset.type };
+  if (!form) return exchange.reply(200, headers, asset.plain);
+  return form.then((bytes) => exchange.reply(200, { ...headers, 'content-encoding': coding }, bytes));
 }

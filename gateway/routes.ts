@@ -61,6 +61,7 @@ export const RATE_CLASSES = {
 export type RateClassName = keyof typeof RATE_CLASSES;
 
 const DEFAULT_RETRIES = 2;
+const DEFAULT_TRY_MS = 3_000;
 
 export interface GatewayRoute {
   /** Label in metrics and logs. */
@@ -80,6 +81,8 @@ export interface GatewayRoute {
   limit?: RateClassName | RateClass;
   /** How often a request that may be repeated is sent to another replica. Absent: DEFAULT_RETRIES. */
   retries?: number;
+  /** A read without an answer is tried elsewhere after so many milliseconds. Absent: DEFAULT_TRY_MS. */
+  tryMs?: number;
   /** Milliseconds from the end of the request to the head of the reply, where the default does not do. */
   firstByteMs?: number;
   /** Milliseconds for the whole exchange. Absent: as long as bytes flow. */
@@ -192,6 +195,17 @@ export const ROUTES: readonly GatewayRoute[] = [
   },
   service('profile', '/api/profiles/**'),
 
+  // For integrations, which show the webhook's own secret in a header; the service checks it.
+  {
+    name: 'chat.webhook',
+    methods: ['POST'],
+    pattern: '/api/chat/webhooks/{id}',
+    upstream: 'chat',
+    token: 'none',
+    body: 'json',
+    bodyLimit: 64 * 1024,
+    limit: { name: 'webhook', perAddress: { capacity: 240, perSecond: 20 } },
+  },
   { ...service('chat', '/api/chat/rooms/{id}/webhooks/**'), name: 'chat.webhooks', secret: true },
   service('chat', '/api/chat/**'),
   service('notifications', '/api/notifications/**'),
@@ -201,6 +215,7 @@ export const ROUTES: readonly GatewayRoute[] = [
 /** A line of the table with everything filled in. */
 export interface Route extends GatewayRoute {
   retries: number;
+  tryMs: number;
   firstByteMs: number;
   totalMs: number;
   /** What its reading and its writing requests count against. */
@@ -239,6 +254,7 @@ export function createRouteTable(
       route: {
         ...row,
         retries: row.retries ?? DEFAULT_RETRIES,
+        tryMs: row.tryMs ?? DEFAULT_TRY_MS,
         firstByteMs: row.firstByteMs ?? defaults.firstByteMs,
         totalMs: row.totalMs ?? 0,
         readLimit: classOf(row.limit ?? 'read'),
@@ -319,7 +335,7 @@ function checkRow(row: GatewayRoute): void {
   if (segments.slice(0, 2).some((segment) => segment.startsWith('{'))) wrong('a parameter at its beginning');
   if (segments.slice(0, -1).includes('**')) wrong('** is the last segment only');
   if (!Number.isSafeInteger(row.bodyLimit) || row.bodyLimit < 0) wrong(`body limit ${row.bodyLimit}`);
-  for (const ms of [row.firstByteMs, row.totalMs])
+  for (const ms of [row.tryMs, row.firstByteMs, row.totalMs])
     if (ms !== undefined && !(ms >= 0)) wrong(`a time-out of ${ms} ms`);
   if (row.limit !== undefined) {
     // What the buckets are called in the store: two classes of one name would share them.

@@ -20,6 +20,8 @@ const LONGEST_CLOSING_MS = 10_000;
 export interface SocketDoor {
   /** Takes the exchange over if it asks for another protocol. */
   upgrade(exchange: Exchange): void | Promise<void>;
+  /** Closes every socket there is, spread over `spreadMs`: not all of them come back at once. */
+  closeAll(code: number, reason: string, spreadMs: number): void;
   /** Closes every socket with 1001, spread over a part of `graceMs`, and drops after `graceMs` what is left. */
   stop(graceMs: number): Promise<void>;
 }
@@ -105,6 +107,14 @@ export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
     else perAddress.delete(key);
   }
 
+  function closeSpread(code: number, reason: string, spreadMs: number): ReturnType<typeof setTimeout>[] {
+    const sockets = [...open];
+    if (sockets.length > 0) log.info({ sockets: sockets.length, code, spreadMs }, 'closing sockets');
+    return sockets.map((socket, index) =>
+      setTimeout(() => socket.close(code, reason), (spreadMs * index) / sockets.length),
+    );
+  }
+
   return {
     upgrade(exchange) {
       if (exchange.head.upgrade === '') return;
@@ -115,18 +125,12 @@ export function createSocketDoor(options: SocketDoorOptions): SocketDoor {
       exchange.handled = true;
       return relay(exchange);
     },
+    closeAll: closeSpread,
     async stop(graceMs) {
       stopping = true;
       if (open.size === 0) return;
       const closingMs = Math.min(graceMs * CLOSING_SHARE, LONGEST_CLOSING_MS);
-      const sockets = [...open];
-      const timers = sockets.map((socket, index) =>
-        setTimeout(
-          () => socket.close(CLOSE.goingAway, GOING_AWAY),
-          (closingMs * index) / sockets.length,
-        ),
-      );
-      log.info({ sockets: sockets.length, closingMs }, 'closing sockets');
+      const timers = closeSpread(CLOSE.goingAway, GOING_AWAY, closingMs);
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         onAllClosed = resolve;

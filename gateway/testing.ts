@@ -13,8 +13,9 @@ import { Problem } from '../shared/errors.ts';
 import { type Log, silentLog } from '../shared/observability/log.ts';
 import { createMetrics } from '../shared/observability/metrics.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
-import { type GatewayTimings, parseGatewayConfig } from './config.ts';
+import { type GatewayConfig, type GatewayTimings, parseGatewayConfig } from './config.ts';
 import { createGateway, type RunningGateway } from './gateway.ts';
+import type { GatewayRoute } from './routes.ts';
 
 /** For the gateway's tests: a gateway on free ports before upstreams that the test makes. */
 
@@ -59,6 +60,8 @@ export async function startGateway(
     log?: Log;
     port?: number;
     reusePort?: boolean;
+    routes?: readonly GatewayRoute[];
+    readConfig?: () => GatewayConfig;
   } = {},
 ): Promise<TestGateway> {
   const config = parseGatewayConfig({
@@ -78,6 +81,8 @@ export async function startGateway(
     log: options.log ?? silentLog,
     metrics: createMetrics('gateway'),
     reusePort: options.reusePort ?? false,
+    ...(options.routes ? { routes: options.routes } : {}),
+    ...(options.readConfig ? { readConfig: options.readConfig } : {}),
   });
   return {
     ...gateway,

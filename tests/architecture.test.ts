@@ -32,7 +32,7 @@ const FOR_TESTS = ['shared/testing/**', 'tests/**', '**/*.test.ts', '**/{testing
 
 const RULES: Rule[] = [
   { layer: 'contracts', files: 'shared/contracts/*.ts', may: ['zod', 'shared/contracts/common.ts'] },
-  { layer: 'ports', files: PORTS, may: [CONTRACTS], types: ['socket.io'] },
+  { layer: 'ports', files: PORTS, may: [CONTRACTS, PORTS], types: ['socket.io'] },
 
   { layer: 'main', files: 'services/*/main.ts', may: ['own/service.ts', 'shared/platform/process.ts'] },
   {

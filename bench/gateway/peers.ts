@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '../../deploy/ports.ts';
 import { AUDIENCE, ISSUER } from '../../shared/auth/tokens.ts';
 import { SERVICES } from '../../shared/contracts/common.ts';
 import { waitFor } from '../../shared/wait-for.ts';
 import { proxyBlocks, startNginx } from './nginx.ts';
-import { type Program, runToEnd, start } from './programs.ts';
+import { freePorts } from './ports.ts';
+import { type Program, runToEnd, start, whileRunning } from './programs.ts';
 import { buildTraefik, traefikConfig, traefikPath } from './traefik.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -154,7 +154,8 @@ async function lyceumPeer(
   );
   try {
     for (const internalPort of internalPorts) {
-      await waitFor('the gateway', () => answers200(`${address(internalPort)}/readyz`), READY_MS);
+      const ready = waitFor('the gateway', () => answers200(`${address(internalPort)}/readyz`), READY_MS);
+      await whileRunning(programs, ready);
     }
   } catch (error) {
     throw new Error(`${String(error)}\n${tailOf(accessLog)}`);

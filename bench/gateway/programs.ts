@@ -19,6 +19,7 @@ export interface Program {
   /** Also the id of its process group. */
   pid: number;
   child: ChildProcess;
+  ended: Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -51,6 +52,7 @@ export function start({ file, args, env, inherit, log }: Command): Program {
   const program: Program = {
     pid,
     child,
+    ended,
     async stop() {
       child.kill('SIGTERM');
       const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), 5_000);
@@ -62,6 +64,15 @@ export function start({ file, args, env, inherit, log }: Command): Program {
   };
   running.set(pid, program);
   return program;
+}
+
+/** Waits for something that programs do. Rejects at once when one of them ends. */
+export function whileRunning<T>(programs: Program[], work: Promise<T>): Promise<T> {
+  const ended = programs.map(async (program) => {
+    await program.ended;
+    throw new Error(`it ended with ${program.child.exitCode ?? program.child.signalCode}`);
+  });
+  return Promise.race([work, ...ended]);
 }
 
 /** Runs a program to its end and returns what it printed. Rejects with its output when it fails. */

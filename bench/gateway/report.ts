@@ -1,6 +1,6 @@
 import { median, printTable } from '../table.ts';
 import type { Latency } from './load.ts';
-import type { LatencyMeasured, Measured, RelayMeasured, Throughput } from './measure.ts';
+import type { LatencyMeasured, Measured, RelayMeasured, StreamMeasured, Throughput } from './measure.ts';
 import type { PeerName } from './peers.ts';
 
 /** Tables: the median of the turns, the lowest and the highest, and the ratio to nginx as a bare proxy. */
@@ -8,22 +8,24 @@ import type { PeerName } from './peers.ts';
 const NONE = '–';
 
 export function printThroughput(
-  measured: Measured<Throughput & { peak?: number }>,
+  measured: Measured<Throughput & Partial<StreamMeasured>>,
   units: { value: string; processor: string },
 ): void {
-  const streams = [...measured.values()].some(({ peak }) => peak !== undefined);
+  const streams = [...measured.values()].some(({ memory }) => memory !== undefined);
   const nginx = measured.get('nginx');
   const headings = ['', units.value, 'lowest – highest', '× nginx', units.processor, '× nginx'];
   printTable(
-    streams ? [...headings, 'peak memory, MB'] : headings,
-    [...measured].map(([name, { perSecond, processor, peak }]) => [
+    streams ? [...headings, 'MB before', 'MB peak'] : headings,
+    [...measured].map(([name, { perSecond, processor, memory }]) => [
       name,
       number(median(perSecond)),
       `${number(Math.min(...perSecond))} – ${number(Math.max(...perSecond))}`,
       ratio(median(perSecond), nginx && median(nginx.perSecond)),
       name === 'direct' ? NONE : fixed(median(processor)),
       name === 'direct' ? NONE : ratio(median(processor), nginx && median(nginx.processor)),
-      ...(streams ? [name === 'direct' ? NONE : Math.round(peak ?? 0)] : []),
+      ...(memory
+        ? [memory.before, memory.peak].map((size) => (name === 'direct' ? NONE : Math.round(size)))
+        : []),
     ]),
   );
   const redis = [...measured]
@@ -82,7 +84,7 @@ function addedP99(latency: Measured<Latency[]>, name: PeerName): number | undefi
 }
 
 export interface Results {
-  throughput: Map<string, Measured<Throughput & { peak?: number }>>;
+  throughput: Map<string, Measured<Throughput & Partial<StreamMeasured>>>;
   latency?: LatencyMeasured;
 }
 
@@ -96,7 +98,9 @@ export function printGoals({ throughput, latency }: Results, cores: number): voi
     const [own, other] = [of(workload, name), of(workload, to)];
     return own !== undefined && other ? own / other : undefined;
   };
-  const peaks = ['down', 'up'].flatMap((workload) => throughput.get(workload)?.get('lyceum')?.peak ?? []);
+  const peaks = ['down', 'up'].flatMap(
+    (workload) => throughput.get(workload)?.get('lyceum')?.memory?.peak ?? [],
+  );
   const addedBy = (name: PeerName): number | undefined => latency && addedP99(latency.latency, name);
   const [ownDelay, nginxDelay] = [addedBy('lyceum'), addedBy('nginx')];
   const goals: { what: string; least?: number; most?: number; value: number | undefined }[] = [

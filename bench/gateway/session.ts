@@ -4,7 +4,7 @@ import { waitFor } from '../../shared/wait-for.ts';
 import type { Load, Target } from './load.ts';
 import type { Options } from './options.ts';
 import { type Ground, type PeerName, peerOf, type RunningPeer, tailOf } from './peers.ts';
-import { type Program, processorSeconds } from './programs.ts';
+import { type Program, processorSeconds, whileRunning } from './programs.ts';
 import type { TokenMint } from './tokens.ts';
 import { PATHS, SMALL_REPLY } from './upstreams.ts';
 
@@ -31,15 +31,12 @@ export async function startPeer(session: Session, name: PeerName, attempt: numbe
   session.running.set(name, peer);
   const [token = ''] = await session.mint.tokens();
   try {
-    await waitFor(
-      name,
-      async () => {
-        const reply = await ask(session, name, PATHS.small, token);
-        if (reply.status !== 200 || (await reply.text()) !== SMALL_REPLY)
-          throw new Error(`status ${reply.status}`);
-      },
-      READY_MS,
-    );
+    const answers = async (): Promise<void> => {
+      const reply = await ask(session, name, PATHS.small, token);
+      if (reply.status !== 200 || (await reply.text()) !== SMALL_REPLY)
+        throw new Error(`status ${reply.status}`);
+    };
+    await whileRunning(peer.programs, waitFor(name, answers, READY_MS));
   } catch (error) {
     throw new Error(`${String(error)}\n${tailOf(join(dir, 'out.log'))}`);
   }

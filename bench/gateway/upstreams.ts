@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '../../deploy/ports.ts';
 import { startNginx } from './nginx.ts';
+import { freePorts } from './ports.ts';
 import { firstLine, type Program, start } from './programs.ts';
 
 /** What every peer proxies to. Written to be no bottleneck: nginx for replies, Go for bodies, Bun for sockets. */

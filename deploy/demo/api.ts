@@ -50,7 +50,7 @@ export class Api {
         continue;
       }
       const json =
-        text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : undefined;
+        text && /\bjson\b/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined;
       return { status: response.status, body: json };
     }
   }

@@ -87,6 +87,9 @@ export class Refresh implements UpstreamCall {
     this.fill.settle('failed');
   }
 
+  onLate(): number {
+    return 0;
+  }
   onInformation(): void {}
   onTurn(): void {}
   onUpstreamDrain(): void {}

@@ -85,8 +85,6 @@ const DEL = 127;
 const MAX_EXTENSION_BYTES = 4_096;
 const MAX_TRAILER_BYTES = 8_192;
 const MAX_SIZE_DIGITS = 16;
-/** A carriage return or a line feed without the other. */
-const MALFORMED_LINE = /\r[^\n]|(?:^|[^\r])\n/;
 
 /** Value of a hexadecimal digit, or 255. */
 const HEX = new Uint8Array(256).fill(255);
@@ -200,7 +198,10 @@ class ChunkedDecoder implements BodyDecoder {
     const section = this.trailers + bytes.toString('latin1', from, Math.min(bytes.length, from + room));
     const blank = section.startsWith('\r\n') ? 0 : section.indexOf('\r\n\r\n', Math.max(0, before - 3));
     if (blank < 0) {
-      if (MALFORMED_LINE.test(section)) this.fail('A trailer does not end with CRLF.');
+      for (let index = before; index < section.length; index++) {
+        if ((section.charCodeAt(index) === LF) !== (section.charCodeAt(index - 1) === CR))
+          this.fail('A trailer does not end with CRLF.');
+      }
       if (section.length === MAX_TRAILER_BYTES) this.fail('The trailers are too long.');
       this.trailers = section;
       return from + section.length - before;

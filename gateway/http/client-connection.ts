@@ -206,7 +206,12 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     if (this.continueDue && this.held === undefined) this.wire.write(CONTINUE);
     this.continueDue = false;
     this.takeHeld();
-    if (!this.bodyPaused) this.wire.resume();
+    if (!this.bodyPaused) this.readOn();
+  }
+
+  /** Unless there is enough of later requests: each reply lets in as much as it has made room for, no more. */
+  private readOn(): void {
+    if (this.held === undefined || this.held.byteLength <= MAX_HELD_BYTES) this.wire.resume();
   }
 
   pauseBody(): void {
@@ -299,6 +304,11 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     return this.wire.write(bytes);
   }
 
+  writeText(text: string, pieces: readonly Uint8Array[]): boolean {
+    if (this.halfClosed) this.deadline = performance.now() + HALF_CLOSED_MS;
+    return this.wire.writeText(text, pieces);
+  }
+
   /** The reply is complete; `close` as its head said. */
   endReply(close: boolean): void {
     const exchange = this.exchange!;
@@ -316,7 +326,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     this.phase = 'head';
     this.searched = 0;
     this.deadline = this.held === undefined ? performance.now() + this.door.timings.keepAliveMs : 0;
-    this.wire.resume();
+    this.readOn();
     this.nextRequest();
   }
 

@@ -294,6 +294,7 @@ function checkFraming(headText: string, head: RequestHead | ResponseHead): void 
   const lengths = linesNamed(headText, 'content-length');
   const codings = linesNamed(headText, 'transfer-encoding');
   ensure(lengths.length + codings.length <= 1, 'two lines about framing');
+  ensure(!/\r\n(?:content-length|transfer-encoding):.*\t/i.test(headText), 'a tab in a line about framing');
   ensure(head.chunked === (codings.length === 1), 'chunks are not what the head says');
   if (codings.length === 1)
     ensure(codings[0]!.toLowerCase() === 'chunked' && head.minor === 1, 'an odd coding');

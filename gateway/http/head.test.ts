@@ -93,6 +93,16 @@ describe('a request', () => {
     ]);
   });
 
+  test('a name that begins with a known one is another one', () => {
+    for (const known of ['Host', 'Content-Length', 'Transfer-Encoding', 'Connection']) {
+      for (let suffix = 0; suffix < 2_000; suffix++) {
+        const name = `${known}${suffix.toString(36)}`;
+        const head = request(`${name}: close`);
+        expect([head.headers[2], head.keepAlive, head.chunked]).toEqual([name.toLowerCase(), true, false]);
+      }
+    }
+  });
+
   test('framing by names in any letters', () => {
     expect(request('cOnTeNt-LeNgTh: 7').contentLength).toBe(7);
     expect(request('TRANSFER-ENCODING: Chunked').chunked).toBe(true);

@@ -142,8 +142,9 @@ const ORIGIN = 128;
 const CONNECTION = 256;
 /** A list, which may go on in a second line; a second line of any other that has a bit makes two requests of one. */
 const MAY_REPEAT = CONNECTION;
+const BODY_FRAMING = CONTENT_LENGTH | TRANSFER_ENCODING;
 /** In a reply only these decide about something. */
-const FRAMING = CONTENT_LENGTH | TRANSFER_ENCODING | UPGRADE;
+const REPLY_ONCE = BODY_FRAMING | UPGRADE;
 
 interface KnownName {
   name: string;
@@ -230,10 +231,19 @@ function readHeaders(text: string, from: number): HeaderList {
     while (end > start && isBlank(BYTES[end - 1]!)) end--;
     const value = text.slice(start, end);
     headers.push(name, value);
-    if (known !== undefined && known.bit !== 0) note(known.bit, value);
+    if (known !== undefined && known.bit !== 0) {
+      if ((known.bit & BODY_FRAMING) !== 0) refuseTabs(position + 1, lineEnd);
+      note(known.bit, value);
+    }
     position = afterLine(lineEnd);
   }
   return headers;
+}
+
+/** Tabs may stand around any value (RFC 9110, 5.6.3), but not all readers trim them: where a body ends must be plain. */
+function refuseTabs(start: number, end: number): void {
+  for (let index = start; index < end; index++)
+    if (BYTES[index] === TAB) throw new BadHead(400, 'A tab in a header about framing.');
 }
 
 const isBlank = (code: number): boolean => code === SPACE || code === TAB;
@@ -355,7 +365,7 @@ export function parseResponseHead(text: string): ResponseHead {
   }
   const headers = readHeaders(text, afterLine(position));
   // Two Content-Lengths alike could be taken for one (RFC 9112, 6.3), but a service that sends two is broken.
-  if ((fields.twice & FRAMING) !== 0) throw new BadHead(400, 'A header that may come once came twice.');
+  if ((fields.twice & REPLY_ONCE) !== 0) throw new BadHead(400, 'A header that may come once came twice.');
   const chunked = isChunked(minor);
   const contentLength = lengthOf(fields.contentLength);
   // RFC 9112, 6.1 and RFC 9110, 8.6: a body announced where none can be leaves its bytes to the next reply.
@@ -418,7 +428,7 @@ function lengthOf(value: string | undefined): number {
     length = length * 10 + digit;
   }
   // Up to the limit the sum is exact; rounding never brings what is past it back below.
-  if (digits === 0 || digits > 16 || length > Number.MAX_SAFE_INTEGER)
+  if (digits === 0 || length > Number.MAX_SAFE_INTEGER)
     throw new BadHead(400, 'The Content-Length is not a number.');
   if (digits > 1 && value.charCodeAt(0) === 48)
     throw new BadHead(400, 'The Content-Length has a leading zero.');

@@ -25,6 +25,8 @@ export interface HttpServer {
   port: number;
   /** Open connections, with the idle ones; upgraded ones do not count. */
   readonly connections: number;
+  /** For new connections. Throws, and leaves all as it is, if the two are of no use. */
+  useTls(tls: TlsFiles): void;
   /** Takes no new connections, lets requests in hand finish for `graceMs`, then closes what is left. */
   stop(graceMs: number): Promise<void>;
 }
@@ -63,6 +65,7 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
 
   return {
     port: listener.port,
+    useTls: listener.useTls,
     get connections() {
       return open.size;
     },

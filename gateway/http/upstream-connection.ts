@@ -1,5 +1,6 @@
 import { connectTcp, type OutgoingOwner, type Wire } from '../../shared/runtime/tcp.ts';
 import {
+  BadFraming,
   type BodyDecoder,
   type BodyEvents,
   chunkedDecoder,
@@ -7,7 +8,7 @@ import {
   untilCloseDecoder,
 } from './body-decoder.ts';
 import type { Deadlines, Waiting } from './deadlines.ts';
-import { endOfHead, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from './head.ts';
+import { BadHead, endOfHead, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from './head.ts';
 import type { HeaderList } from './headers.ts';
 
 /** How long an upstream may take for what, in milliseconds. */
@@ -43,6 +44,11 @@ export interface UpstreamCall {
   readonly method: string;
   /** A connection is there: `send` now. */
   onConnection(connection: UpstreamConnection): void;
+  /**
+   * The head of the reply is late. Milliseconds to wait on, or 0 if there has been time enough; below 0 the call has
+   * gone elsewhere.
+   */
+  onLate(): number;
   /** A reply before the reply. */
   onInformation(head: ResponseHead): void;
   onHead(head: ResponseHead): void;
@@ -107,11 +113,7 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
     this.firstByteMs = firstByteMs;
     this.chunkedRequest = chunked;
     this.bytesSent = true;
-    const extra = body?.byteLength ?? 0;
-    const bytes = Buffer.allocUnsafe(head.length + extra);
-    bytes.write(head, 0, 'latin1');
-    if (body && extra > 0) bytes.set(body, head.length);
-    this.wire.write(bytes);
+    this.wire.writeText(head, body === undefined || body.byteLength === 0 ? NO_PIECES : [body]);
     if (body === undefined) return;
     this.requestEnded = true;
     this.deadline = performance.now() + firstByteMs;
@@ -121,11 +123,7 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
   sendBody(piece: Uint8Array): boolean {
     if (piece.byteLength === 0) return true;
     if (!this.chunkedRequest) return this.wire.write(piece);
-    const size = `${piece.byteLength.toString(16)}\r\n`;
-    const framed = Buffer.allocUnsafe(size.length + piece.byteLength + 2);
-    framed.set(piece, framed.write(size, 0, 'latin1'));
-    framed.write('\r\n', framed.byteLength - 2, 'latin1');
-    return this.wire.write(framed);
+    return this.wire.writeText(`${piece.byteLength.toString(16)}\r\n`, [piece, CRLF]);
   }
 
   endBody(trailers: HeaderList): void {
@@ -185,7 +183,8 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
     try {
       this.take(chunk);
     } catch (error) {
-      return this.fail('malformed', error instanceof Error ? error.message : String(error));
+      if (!(error instanceof BadHead || error instanceof BadFraming)) throw error;
+      return this.fail('malformed', error.message);
     }
     if (this.call !== call) return;
     call.onTurn();
@@ -203,7 +202,7 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
     while (this.call && !this.headSeen) {
       const end = endOfHead(bytes, 0);
       if (end < 0 ? bytes.byteLength > MAX_HEAD_BYTES : end > MAX_HEAD_BYTES)
-        throw new Error('the head of the reply is too large');
+        throw new BadFraming('the head of the reply is too large');
       if (end < 0) {
         this.held = bytes;
         return;
@@ -311,6 +310,13 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
       return this.fail('stalled', 'the upstream takes nothing of the request');
     if (this.deadline === 0 || now < this.deadline) return;
     if (!this.open || !this.call) return this.destroy();
+    if (!this.headSeen) {
+      const more = this.call.onLate();
+      if (more !== 0) {
+        if (more > 0) this.deadline = now + more;
+        return;
+      }
+    }
     this.fail('timeout', this.headSeen ? 'the reply stands still' : 'no answer in time');
   }
 
@@ -324,6 +330,8 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
 }
 
 const NO_TRAILERS: HeaderList = [];
+const CRLF = Buffer.from('\r\n');
+const NO_PIECES: readonly Uint8Array[] = [];
 
 /** Connections to a replica at which a call waits for one to come back rather than opens another. */
 const ENOUGH_CONNECTIONS = 64;

@@ -16,6 +16,8 @@ export interface Admission {
   limit(exchange: Exchange): void | Promise<void>;
   /** Counts it against another limit. */
   take(exchange: Exchange, rateClass: RateClass): void | Promise<void>;
+  /** Multiplies every limit from now on. */
+  scaleLimits(scale: number): void;
   /** Limits are counted in this process alone: the shared store is away. */
   degraded(): boolean;
   close(): void;
@@ -29,19 +31,20 @@ export function createAdmission(options: {
   log: Log;
 }): Admission {
   const { config, tokens, metrics, log } = options;
-  const limiter = createRateLimiter({
-    store: options.ephemeral,
-    scale: config.limitScale,
-    storeMs: config.timings.storeMs,
-    metrics,
-    log,
-  });
-  const authenticate = createAuthentication(tokens, limiter);
+  const limiterFor = (scale: number) =>
+    createRateLimiter({ store: options.ephemeral, scale, storeMs: config.timings.storeMs, metrics, log });
+  let limiter = limiterFor(config.limitScale);
+  let authenticate = createAuthentication(tokens, limiter);
   return {
     authenticate: (exchange) => authenticate(exchange, exchange.rule?.token ?? 'optional'),
     limit: (exchange) => limiter.take(exchange, rateClassOf(exchange.rule!, exchange.method)),
-    take: limiter.take,
-    degraded: limiter.degraded,
-    close: limiter.close,
+    take: (exchange, rateClass) => limiter.take(exchange, rateClass),
+    scaleLimits(scale) {
+      limiter.close();
+      limiter = limiterFor(scale);
+      authenticate = createAuthentication(tokens, limiter);
+    },
+    degraded: () => limiter.degraded(),
+    close: () => limiter.close(),
   };
 }

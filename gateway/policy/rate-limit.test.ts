@@ -172,6 +172,17 @@ describe('a decision', () => {
     expect((await limiter.decide(of, undefined, '2001:db8:0:1::1')).remaining).toBe(9);
   });
 
+  test('is not forgotten when the limiter is closed or replaced', async () => {
+    const store = openMemoryStore();
+    const [old, next] = [limiterOn(store), limiterOn(store)];
+    const of = rateClass({ perAddress: { capacity: 100, perSecond: 0.01 } });
+    for (let i = 0; i < 5; i++) old.decide(of, undefined, IP);
+    old.close();
+    await sleep(10);
+    expect((await next.decide({ ...of, strict: true }, undefined, IP)).remaining).toBe(94);
+    expect(old.decide(of, undefined, IP)).toMatchObject({ allowed: true });
+  });
+
   test('scales', async () => {
     const of = rateClass();
     expect((await limiterOn(openMemoryStore(), { scale: 1_000 }).decide(of, undefined, IP)).limit).toBe(
@@ -241,9 +252,12 @@ describe('a decision', () => {
   });
 });
 
+/** These are about counting together: a machine that stands still for a moment must not make them count alone. */
+const PATIENT = { storeMs: 5_000 };
+
 function together(open: () => EphemeralStore) {
   test('two gateways give out no more than the bucket, however the requests fall', async () => {
-    const [one, two] = [limiterOn(open()), limiterOn(open())];
+    const [one, two] = [limiterOn(open(), PATIENT), limiterOn(open(), PATIENT)];
     for (const strict of [false, true]) {
       // All at once, to gateways that have never heard of the client.
       const of = rateClass({ strict, perAddress: { capacity: 100, perSecond: 0.01 } });
@@ -265,7 +279,7 @@ function together(open: () => EphemeralStore) {
   });
 
   test('over time they let through what comes back, not twice that', async () => {
-    const [one, two] = [limiterOn(open()), limiterOn(open())];
+    const [one, two] = [limiterOn(open(), PATIENT), limiterOn(open(), PATIENT)];
     const of = rateClass({ perAddress: { capacity: 20, perSecond: 50 } });
     let passed = 0;
     const started = performance.now();
@@ -279,7 +293,7 @@ function together(open: () => EphemeralStore) {
   });
 
   test('what one gateway refuses the other knows after one settlement', async () => {
-    const [one, two] = [limiterOn(open()), limiterOn(open())];
+    const [one, two] = [limiterOn(open(), PATIENT), limiterOn(open(), PATIENT)];
     const of = rateClass();
     await decideMany(one, of, 50);
     await sleep(60);

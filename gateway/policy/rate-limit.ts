@@ -50,7 +50,7 @@ export interface RateLimiter {
   blockedSeconds(rateClass: RateClass, address: string): number;
   /** The store is away or slow: each process counts for itself. */
   degraded(): boolean;
-  /** Settles no more. */
+  /** Settles once more what was let through, then no more. */
   close(): void;
 }
 
@@ -126,6 +126,7 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
   let asking = false;
   let degraded = false;
   let closed = false;
+  metrics.limitsDegraded.set(0);
 
   function limitOf(rateClass: RateClass, isUser: boolean): Limit {
     const known = (isUser ? ofUsers : ofAddresses).get(rateClass);
@@ -339,6 +340,7 @@ export function createRateLimiter(options: RateLimiterOptions): RateLimiter {
       closed = true;
       clearTimeout(timer);
       countDecisions();
+      if (unsettled.length > 0 && !degraded) void settle();
     },
   };
 }

@@ -112,6 +112,9 @@ class Handshake implements UpstreamCall {
     this.reject(new Error('the client is gone'));
   }
 
+  onLate(): number {
+    return 0;
+  }
   onInformation(): void {}
   onReplyData(): void {}
   onReplyEnd(): void {}

@@ -29,6 +29,8 @@ export interface ProxyRule {
   totalMs: number;
   /** How often a request that may be repeated is tried elsewhere. */
   retries: number;
+  /** A request that may be repeated, and has no answer yet, is tried elsewhere after so long. */
+  tryMs: number;
 }
 
 /** Where the body of a reply goes: the exchange itself, or something that changes or keeps it on the way. */
@@ -77,6 +79,7 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
   private replica: HttpReplica | undefined;
   private connection: UpstreamConnection | undefined;
   private ticket = 0;
+  private sentAt = 0;
   private tried: HttpReplica[] | undefined;
   private attempts = 0;
   /** The attempt is among the replica's requests in flight. */
@@ -188,7 +191,36 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     }
     const bodiless = this.method === 'GET' || this.method === 'HEAD';
     head += bodiless ? '\r\n' : `content-length: ${this.whole?.byteLength ?? 0}\r\n\r\n`;
-    connection.send(head, this.whole ?? NO_BODY, rule.firstByteMs);
+    this.sentAt = performance.now();
+    connection.send(head, this.whole ?? NO_BODY, Math.min(rule.tryMs, rule.firstByteMs));
+  }
+
+  /**
+   * A replica that stands still must not make a read wait until the time is over: another one is asked, within the
+   * retry budget. Where that is used up the request waits on and asks again.
+   */
+  onLate(): number {
+    const { rule, pool } = this;
+    const waited = performance.now() - this.sentAt;
+    if (waited >= rule.firstByteMs) return 0;
+    if (!this.streams && this.isHarmless() && this.hasAlternative() && this.attempts <= rule.retries && pool.mayRetry()) {
+      this.options.metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'slow' });
+      this.connection?.abandon();
+      this.tried = [...(this.tried ?? []), this.replica!];
+      this.leaveReplica('cancelled');
+      this.attempt();
+      return -1;
+    }
+    return Math.min(ASK_AGAIN_MS, rule.firstByteMs - waited + 1);
+  }
+
+  private isHarmless(): boolean {
+    return (this.method === 'GET' || this.method === 'HEAD') && !this.exchange.hasBody;
+  }
+
+  /** Another replica that was not tried. */
+  private hasAlternative(): boolean {
+    return this.pool.replicas.length > (this.tried?.length ?? 0) + 1;
   }
 
   // The reply
@@ -264,8 +296,7 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     if (failure.kind === 'timeout' || failure.kind === 'stalled') return false;
     if (failure.sent) {
       const harmless =
-        ((this.method === 'GET' || this.method === 'HEAD') && !exchange.hasBody) ||
-        (!this.streams && exchange.header('idempotency-key') !== undefined);
+        this.isHarmless() || (!this.streams && exchange.header('idempotency-key') !== undefined);
       if (!harmless || this.attempts > rule.retries || !pool.mayRetry()) return false;
       if (pool.replicas.length === 1) return true;
     } else if (this.streams && this.size > 0) {
@@ -316,6 +347,8 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
   }
 }
 
+/** A request that is late, with no retries left in the budget, asks for one again after so long, in milliseconds. */
+const ASK_AGAIN_MS = 500;
 const NO_BODY = Buffer.alloc(0);
 
 const tooLarge = (limit: number): Problem => new Problem('too-large', `At most ${limit} bytes.`);

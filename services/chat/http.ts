@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { signedIn } from '../../shared/auth/access.ts';
 import {
+  ChangeList,
+  ChangesQuery,
   HeldNotice,
   HistoryQuery,
   MarkRead,
@@ -28,6 +30,7 @@ import { webhookRoutes } from './http/webhooks.ts';
 import { addMembers } from './operations/add-members.ts';
 import { createRoom } from './operations/create-room.ts';
 import { getRoom } from './operations/get-room.ts';
+import { listChanges } from './operations/list-changes.ts';
 import { listMembers } from './operations/list-members.ts';
 import { listMessages } from './operations/list-messages.ts';
 import { listRooms } from './operations/list-rooms.ts';
@@ -116,6 +119,20 @@ const messageRoutes = (tools: ChatTools): Route<ChatTables>[] => [
       replies: { 200: { description: 'Messages in the order of seq', schema: MessageList } },
     },
     async (context, { params, query }) => reply(200, await listMessages(context, { ...params, ...query })),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/rooms/{roomId}/changes',
+      summary: 'Messages changed since a number',
+      description:
+        'For who was away: edits, deletions, reactions, replies and pins. Each message once, as it is now, in the order of its last change.',
+      access: lookers,
+      params: RoomPath,
+      query: ChangesQuery,
+      replies: { 200: { description: 'A page of changed messages', schema: ChangeList } },
+    },
+    async (context, { params, query }) => reply(200, await listChanges(context, { ...params, ...query })),
   ),
   route(
     {

@@ -26,6 +26,8 @@ export const ServiceEnvironment = CommonEnvironment.extend({
   DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//),
   DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10),
   REDIS_URL: z.string().regex(/^rediss?:\/\//),
+  /** How Socket.IO's processes hear of each other; `sharded` needs Redis 7. */
+  SOCKET_ADAPTER: z.enum(['pubsub', 'sharded']).default('pubsub'),
   AMQP_URL: z.string().regex(/^amqps?:\/\//),
   S3_URL: z.url(),
   S3_ACCESS_KEY: z.string().min(1),
@@ -60,7 +62,11 @@ export async function openClusterService<S extends KernelTables>(
     log,
   });
   const mailer = openSmtp({ url: config.SMTP_URL, from: config.MAIL_FROM, log });
-  const socketAdapter = openRedisSocketAdapter({ url: config.REDIS_URL, log });
+  const socketAdapter = openRedisSocketAdapter({
+    url: config.REDIS_URL,
+    log,
+    sharded: config.SOCKET_ADAPTER === 'sharded',
+  });
   await waitFor('PostgreSQL', () => databaseReady(db), START_DEADLINE_MS, log);
   return {
     listen: { hostname: config.HOST, port: config.PORT },

@@ -30,6 +30,9 @@ const SWEEP_MS = 500;
 /** A client that was cut off has so long to read the reason. */
 const READ_WHY_MS = 5_000;
 
+/** What Bun's `send` returns when the frame waits in memory. */
+const BACK_PRESSURE = -1;
+
 type Listener = (value: never) => void;
 type EngineEvent = 'data' | 'error' | 'close';
 
@@ -107,11 +110,12 @@ export class EngineSocket {
     this.#unsent = undefined;
     if (this.readyState !== 'open') return;
     const ws = this.#ws!;
-    if (frames.length === 1) ws.send(frames[0]!);
-    else
+    if (frames.length > 1) {
       ws.cork(() => {
         for (const frame of frames) ws.send(frame);
       });
+      this.cutOffIfSlow();
+    } else if (ws.send(frames[0]!) === BACK_PRESSURE) this.cutOffIfSlow();
   }
 
   /** Closes after what has been written. */
@@ -173,11 +177,16 @@ export class EngineSocket {
     this.#onClose?.(reason as never);
   }
 
-  sweep(now: number): void {
+  /** Cuts off a client that does not read what it is sent. */
+  cutOffIfSlow(): void {
     if (this.readyState !== 'open') return;
     if (this.#ws!.getBufferedAmount() > this.engine.options.maxBufferedBytes)
-      return this.fail('slow consumer', CLOSE.slowConsumer);
-    if (now < this.#due) return;
+      this.fail('slow consumer', CLOSE.slowConsumer);
+  }
+
+  /** Pings when it is time to. */
+  ping(now: number): void {
+    if (this.readyState !== 'open' || now < this.#due) return;
     if (this.#unanswered) return this.fail('ping timeout', CLOSE.normal);
     this.#unanswered = true;
     this.#due = now + this.engine.options.pingTimeoutMs;
@@ -189,13 +198,16 @@ export class EngineSocket {
 export class SocketEngine {
   readonly connections = new Set<EngineSocket>();
   #unflushed: EngineSocket[] = [];
+  /** Bytes to topics since the last look for clients that do not read. */
+  #published = 0;
   #onConnection: (socket: EngineSocket) => void = () => {};
   readonly #sweeping: ReturnType<typeof setInterval>;
 
   constructor(readonly options: EngineOptions) {
     this.#sweeping = setInterval(() => {
       const now = performance.now();
-      for (const connection of this.connections) connection.sweep(now);
+      for (const connection of this.connections) connection.ping(now);
+      this.#cutOffSlow();
     }, SWEEP_MS);
     this.#sweeping.unref?.();
   }
@@ -224,6 +236,17 @@ export class SocketEngine {
     message: (ws: ServerWebSocket<EngineSocket>, frame: string | Buffer): void => ws.data.received(frame),
     close: (ws: ServerWebSocket<EngineSocket>): void => ws.data.closed('transport close'),
   };
+
+  /** Told of every frame to a topic: nobody's buffer grows far past the limit between two looks. */
+  published(bytes: number): void {
+    this.#published += bytes;
+    if (this.#published > this.options.maxBufferedBytes) this.#cutOffSlow();
+  }
+
+  #cutOffSlow(): void {
+    this.#published = 0;
+    for (const connection of this.connections) connection.cutOffIfSlow();
+  }
 
   flushSoon(socket: EngineSocket): void {
     if (this.#unflushed.length === 0) process.nextTick(() => this.flush());

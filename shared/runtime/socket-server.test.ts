@@ -51,27 +51,103 @@ test('a frame over the limit closes its connection only', async () => {
   other.disconnect();
 });
 
-test('a client that never reads is cut off, and the others get everything', async () => {
-  const mute = await joinAndStopReading();
-  const reader = await client();
-  let got = 0;
-  reader.on('load', () => got++);
-  const before = host.io.of('/').sockets.size;
-  expect(before).toBe(2);
-  // The kernel's own buffers take some megabytes before ours grow.
-  let sent = 0;
-  while (host.io.of('/').sockets.size === before && sent < 2_000) {
-    host.io.emit('load', 'x'.repeat(50_000));
-    sent++;
-    await new Promise((resolve) => setTimeout(resolve, 5));
+test('broadcasts and emits arrive in the order of sending, large ones too', async () => {
+  const socket = await client();
+  const got: unknown[] = [];
+  socket.on('order', (index: number) => got.push(index));
+  await host.io.in(socket.id!).socketsJoin('room:order');
+  for (let index = 0; index < 300; index++) {
+    const packet = JSON.stringify(['order', index, 'x'.repeat(index % 7 === 0 ? 40_000 : 50)]);
+    if (index % 3 === 0) host.io.to('room:order').emit('order', index);
+    else if (index % 3 === 1) host.broadcast('room:order', [`2${packet}`]);
+    else host.io.to(socket.id!).emit('order', index);
+    if (index % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  expect(host.io.of('/').sockets.size).toBe(1);
-  for (const deadline = Date.now() + 5_000; got < sent && Date.now() < deadline; )
-    await new Promise((r) => setTimeout(r, 20));
-  expect(got).toBe(sent);
-  mute.destroy();
-  reader.disconnect();
-}, 30_000);
+  for (const deadline = Date.now() + 5_000; got.length < 300 && Date.now() < deadline; )
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(got).toEqual(Array.from({ length: 300 }, (_, index) => index));
+  await host.io.in(socket.id!).socketsLeave('room:order');
+  host.broadcast('room:order', [`2${JSON.stringify(['order', 'after leaving'])}`]);
+  await socket.timeout(5_000).emitWithAck('echo', 1);
+  expect(got).toHaveLength(300);
+  socket.disconnect();
+});
+
+for (const way of ['emit', 'broadcast'] as const) {
+  test(`a client that never reads is cut off (${way}), and the others get everything`, async () => {
+    const mute = await joinAndStopReading();
+    const reader = await client();
+    let got = 0;
+    reader.on('load', () => got++);
+    await host.io.socketsJoin('room:load');
+    const before = host.io.of('/').sockets.size;
+    expect(before).toBe(2);
+    const load = 'x'.repeat(50_000);
+    // The kernel's own buffers take some megabytes before ours grow.
+    let sent = 0;
+    while (host.io.of('/').sockets.size === before && sent < 2_000) {
+      if (way === 'emit') host.io.emit('load', load);
+      else host.broadcast('room:load', [`2${JSON.stringify(['load', load])}`]);
+      sent++;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(host.io.of('/').sockets.size).toBe(1);
+    for (const deadline = Date.now() + 5_000; got < sent && Date.now() < deadline; )
+      await new Promise((r) => setTimeout(r, 20));
+    expect(got).toBe(sent);
+    // It reads again, in time to learn why.
+    const frames: Buffer[] = [];
+    mute.on('data', (chunk: Buffer) => frames.push(chunk));
+    const ended = new Promise((resolve) => mute.once('close', resolve));
+    mute.resume();
+    await ended;
+    // RFC 6455, 5.5.1: a close frame, its code first.
+    const last = Buffer.concat(frames).subarray(-2 - 2 - 'slow consumer'.length);
+    expect([last[0], last.readUInt16BE(2), last.subarray(4).toString()]).toEqual([
+      0x88,
+      4008,
+      'slow consumer',
+    ]);
+    reader.disconnect();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }, 30_000);
+}
+
+test.each([
+  ['an older revision of the protocol', 'EIO=3&transport=websocket', 5],
+  ['a session of another process', 'EIO=4&transport=websocket&sid=abc', 1],
+])('%s is refused with its code', async (_what, query, code) => {
+  const reply = await fetch(`${url}/socket.io/?${query}`, {
+    headers: {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': Buffer.from('0123456789abcdef').toString('base64'),
+    },
+  });
+  expect([reply.status, await reply.json()]).toMatchObject([400, { code }]);
+});
+
+test('a client that answers no ping is closed, and one that does stays', async () => {
+  const own = createSocketHost('room:', { ...SOCKET_LIMITS, pingIntervalMs: 600, pingTimeoutMs: 600 });
+  const running = await own.listen({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('ok') });
+  const good = connectClient(`http://127.0.0.1:${running.port}`, {
+    transports: ['websocket'],
+    forceNew: true,
+  });
+  await new Promise<void>((resolve) => good.on('connect', () => resolve()));
+  const silent = new WebSocket(`ws://127.0.0.1:${running.port}/socket.io/?EIO=4&transport=websocket`);
+  const closed = new Promise((resolve) => {
+    silent.onclose = resolve;
+  });
+  silent.onopen = () => silent.send('40');
+  await closed;
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect(good.connected).toBe(true);
+  expect(own.io.of('/').sockets.size).toBe(1);
+  good.disconnect();
+  await running.stop(1_000);
+});
 
 test('stopping closes sockets so that clients know, and ends within its grace', async () => {
   const own = createSocketHost('room:');
@@ -93,6 +169,7 @@ test('stopping closes sockets so that clients know, and ends within its grace', 
 /** A client made by hand: it upgrades, joins the main namespace and reads no more. */
 async function joinAndStopReading(): Promise<TcpSocket> {
   const tcp = connectTcp(server.port, '127.0.0.1');
+  tcp.on('error', () => {});
   await new Promise<void>((resolve) => tcp.once('connect', () => resolve()));
   const key = Buffer.from('0123456789abcdef').toString('base64');
   tcp.write(

@@ -76,7 +76,10 @@ function hostOnBun(channelPrefix: string, limits: SocketLimits): SocketHost {
     io,
     broadcast(room, packets) {
       engine.flush();
-      for (const packet of packets) publish(room, `4${packet}`);
+      for (const packet of packets) {
+        publish(room, `4${packet}`);
+        engine.published(packet.length);
+      }
     },
     async listen({ hostname, port, fetch }, drain) {
       followRooms();

@@ -197,7 +197,7 @@ export async function callJson(
     },
     ...(body === undefined ? {} : { body: raw ? (body as BodyInit) : JSON.stringify(body) }),
   });
-  const json = response.headers.get('content-type')?.includes('json');
+  const json = /\bjson\b/.test(response.headers.get('content-type') ?? '');
   return {
     status: response.status,
     body: json ? await response.json() : await response.text(),

@@ -641,4 +641,20 @@ describe('keep-alive and pipelining', () => {
     expect(String((await one.reply()).body)).toBe('abc');
     expect(await one.ended()).toBe('end');
   });
+
+  test('and all of it, though it takes its time, as long as it flows', async () => {
+    const content = await rawUpstream(async (peer) => {
+      await peer.request();
+      await peer.send('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n');
+      for (let turn = 0; turn < 10; turn++) {
+        await Bun.sleep(150);
+        await peer.send('x');
+      }
+    });
+    const door = await gateway({ upstreams: { content: content.url } });
+    const one = await client(door.port);
+    await one.send(get(DOWNLOAD_PATH));
+    one.halfClose();
+    expect(String((await one.reply()).body)).toBe('x'.repeat(10));
+  });
 });

@@ -44,7 +44,7 @@ export const valuesOf = (fields: Fields, name: string): string[] =>
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) (HTTP\/1\.[01])$/;
-const STATUS_LINE = /^(HTTP\/1\.[01]) ([1-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/;
+const STATUS_LINE = /^(HTTP\/1\.[01]) ([1-9]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for just these
 const NO_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/;
 

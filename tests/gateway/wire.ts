@@ -230,8 +230,9 @@ export interface RawUpstream {
  */
 export async function startRawUpstream(
   serve: (peer: UpstreamPeer, index: number) => Promise<unknown> | unknown,
-  port = 0,
+  { port = 0, openApi }: { port?: number; openApi?: unknown } = {},
 ): Promise<RawUpstream> {
+  const described = openApi === undefined ? '' : JSON.stringify(openApi);
   const sockets = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
@@ -239,8 +240,14 @@ export async function startRawUpstream(
     socket.on('error', () => {});
     socket.once('close', () => sockets.delete(socket));
     socket.once('data', (first: Buffer) => {
-      if (/^GET \/(openapi\.json|readyz) /.test(first.toString('latin1', 0, 30)))
-        return void socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+      const [, page] = /^GET \/(openapi\.json|readyz) /.exec(first.toString('latin1', 0, 30)) ?? [];
+      if (page !== undefined) {
+        const body = page === 'readyz' ? '{"ready":true}' : described;
+        const status = body === '' ? '404 Not Found' : '200 OK';
+        return void socket.end(
+          `HTTP/1.1 ${status}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+        );
+      }
       const peer = new UpstreamPeer(socket, first, (request) => upstream.requests.push(request));
       const index = upstream.peers.push(peer) - 1;
       void Promise.resolve()

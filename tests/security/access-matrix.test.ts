@@ -13,6 +13,7 @@ import {
   PLAYERS,
   type Player,
   type Scene,
+  SPARE_PARTS,
   setScene,
   signInAgain,
   understudy,
@@ -108,6 +109,10 @@ const isPlayer = (actor: Actor): actor is Player => (PLAYERS as Actor[]).include
 async function play(operation: Operation, actor: Actor): Promise<string> {
   const values: Record<string, string> = { ...operation.choices, ...lasting, ...(await scene()) };
   if (operation.path.includes('{sessionId}')) values.sessionId = await spareSession('learnerEnrolled');
+  for (const [name, make] of Object.entries(SPARE_PARTS)) {
+    if (operation.path.includes(`{${name}}`))
+      values[name] = await make(cast, await scene(), !operation.path.includes('{roomId}'));
+  }
   if (operation.path.includes('{avatarId}')) values.avatarId = await putAvatar('learnerEnrolled');
   const query = new URLSearchParams(
     operation.query.map((name) => [name, operation.choices[name] ?? (name === 'name' ? 'notes.png' : 'the')]),
@@ -177,7 +182,8 @@ describe('the access matrix', () => {
   test('holds against tokens that auth has not signed', async () => {
     const surprises: string[] = [];
     const someId = crypto.randomUUID();
-    const values = { ...lasting, sessionId: someId, avatarId: someId, ...(await scene()) };
+    const spares = Object.fromEntries(Object.keys(SPARE_PARTS).map((name) => [name, someId]));
+    const values = { ...lasting, ...spares, sessionId: someId, avatarId: someId, ...(await scene()) };
     const keyId = await publishedKeyId();
     for (const operation of operations) {
       if (operation.expect?.anonymous !== 'unauthenticated' && operation.expect?.expired !== 'token-expired')

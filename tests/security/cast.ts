@@ -118,6 +118,46 @@ export async function writeMessage(author: Person, roomId: string): Promise<stri
   return (await must(author.api.post(`/api/chat/rooms/${roomId}/messages`, message), 'message')).id;
 }
 
+/**
+ * What few routes name, made when one does: the id of an invitation for `learnerEnrolled`, of a report, held message,
+ * webhook or filtered word of the scene's room, or where `platform` of the platform's word.
+ */
+export const SPARE_PARTS: Record<string, (cast: Cast, scene: Scene, platform: boolean) => Promise<string>> = {
+  async invitationId({ players: { courseTeacher: teacher, learnerEnrolled: learner } }) {
+    const group = { kind: 'group', name: 'Study group', memberIds: [] };
+    const { id } = await must(teacher.api.post('/api/chat/rooms', group), 'group');
+    const invitations = teacher.api.post(`/api/chat/rooms/${id}/invitations`, { userIds: [learner.id] });
+    return (await must(invitations, 'invitation')).items[0].id;
+  },
+  async reportId({ players: { courseTeacher: teacher } }, { messageId }) {
+    const report = teacher.api.post(`/api/chat/messages/${messageId}/reports`, { reason: 'To see' });
+    return (await must(report, 'report')).id;
+  },
+  async heldId({ players: { courseTeacher: teacher, learnerEnrolled: learner } }, { roomId }) {
+    await must(
+      teacher.api.post(`/api/chat/rooms/${roomId}/filter-words`, { word: 'dubious', action: 'review' }),
+      'word',
+    );
+    // Other processes know the word within half a second.
+    return eventually('a held message', async () => {
+      const message = { clientId: crypto.randomUUID(), body: 'Something dubious' };
+      await must(learner.api.post(`/api/chat/rooms/${roomId}/messages`, message), 'message');
+      const { items } = await must(teacher.api.get(`/api/chat/rooms/${roomId}/held`), 'held');
+      return items[0]?.id as string | undefined;
+    });
+  },
+  async webhookId({ players: { courseTeacher: teacher } }, { roomId }) {
+    return (await must(teacher.api.post(`/api/chat/rooms/${roomId}/webhooks`, { name: 'Bot' }), 'webhook'))
+      .id;
+  },
+  async wordId({ players: { courseTeacher, administrator } }, { roomId }, platform) {
+    const word = { word: 'zzyzx', action: 'refuse' };
+    return platform
+      ? (await must(administrator.api.post('/api/chat/filter-words', word), 'word')).id
+      : (await must(courseTeacher.api.post(`/api/chat/rooms/${roomId}/filter-words`, word), 'word')).id;
+  },
+};
+
 /** The claims of an administrator's access token that is good for ten minutes: what a forger would write. */
 export function claimsOf(administratorId: string): Record<string, string | number> {
   const now = Math.floor(Date.now() / 1000);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { createTokenVerifier, remoteKeys } from '../../../shared/auth/tokens.ts';
 import { startTestService, type TestService } from '../../../shared/testing/service.ts';
 import { createAuth } from '../service.ts';
 import type { AuthTables } from '../store/tables.ts';
@@ -265,11 +266,23 @@ test('a new name from the profile shows here, and an older event changes nothing
   expect((await auth.call('GET', '/api/auth/me', { as: me })).body.user.displayName).toBe('Newer');
 });
 
-test('keys rotate: the old one stays published', async () => {
+test('keys rotate: the old one stays published, and whoever verifies by what is published goes on', async () => {
+  const { email } = await newUser();
+  const tokens = createTokenVerifier(
+    remoteKeys(`${auth.url}/.well-known/jwks.json`, { freshMs: 50, cooldownMs: 10 }),
+    auth.deps.ephemeral,
+  );
+  const first = (await login(email)).body.accessToken;
+  const { userId } = await tokens.verify(first);
   const before = (await auth.call('GET', '/.well-known/jwks.json')).body.keys;
   const admin = await auth.signIn({ role: 'admin' });
   const { kid } = (await auth.call('POST', '/api/auth/keys/rotate', { as: admin })).body;
   const after = (await auth.call('GET', '/.well-known/jwks.json')).body.keys;
   expect(after.map((key: { kid: string }) => key.kid)).toEqual([kid, before[0].kid]);
   expect(JSON.stringify(after)).not.toContain('"d"');
+  // The new key does not sign yet: every process is to know it first.
+  await Bun.sleep(100);
+  const second = (await login(email)).body.accessToken;
+  for (const token of [first, second]) expect((await tokens.verify(token)).userId).toBe(userId);
+  await tokens.close();
 });

@@ -12,6 +12,7 @@ import {
 import { addMembers, isMember, removeMember } from '../store/members.ts';
 import { nameUnknownPerson } from '../store/people.ts';
 import { insertRoom } from '../store/rooms.ts';
+import { bannedAmong } from '../store/sanctions.ts';
 
 /**
  * Takes in what an event says about a course. From its first publication on a course has a room whose name,
@@ -57,8 +58,11 @@ export async function keepEnrolment(
   const active = await keepEnrolmentFacts(tx.db, { courseId, userId, active: event.active, at: event.at });
   const room = await findCourseRoom(tx.db, courseId);
   if (!room || room.teacherId === userId) return;
-  if (active) await addMembers(tx.db, room.id, [{ userId, role: 'member' }], new Date());
-  else await removeMember(tx.db, room.id, userId, 'unenrolled');
+  if (active) {
+    // Who is banned comes in when the ban is over.
+    if ((await bannedAmong(tx.db, room.id, [userId])).size > 0) return;
+    await addMembers(tx.db, room.id, [{ userId, role: 'member' }], new Date());
+  } else await removeMember(tx.db, room.id, userId, 'unenrolled');
 }
 
 /** Takes the sockets of somebody who is no longer a member out of the course's room. */

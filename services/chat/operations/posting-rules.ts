@@ -99,6 +99,7 @@ function refusal(known: PostingFacts, lastSent: Date | null, now: Date): Problem
   }
   if (isModerator(known)) return undefined;
   if (known.locked) return new Problem('room-locked', 'The room is locked: only moderators may write.');
+  if (known.slow_mode_seconds === 0) return undefined;
   const wait = lastSent ? lastSent.getTime() + known.slow_mode_seconds * 1000 - now.getTime() : 0;
   if (wait <= 0) return undefined;
   const seconds = Math.ceil(wait / 1000);

@@ -3,7 +3,7 @@ import type { Page } from '../../../shared/contracts/common.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
 import { decodeCursor, toPage } from '../../../shared/http/cursor.ts';
 import type { ChatContext, ChatTools } from '../context.ts';
-import { isEnrolled } from '../store/courses.ts';
+import { roleInCourse } from '../store/courses.ts';
 import { deleteInvitation } from '../store/invitations.ts';
 import {
   addMembers,
@@ -87,7 +87,7 @@ export async function liftSanction(context: ChatContext, input: Target): Promise
     if (userId === tx.caller.userId) throw new Problem('forbidden', 'You can not do this to yourself.');
     const lifted = await deleteSanction(tx.db, room.id, userId, input.kind);
     if (!lifted) return;
-    if (lifted.took_out) await takeBack(tx, room.id, userId);
+    if (input.kind === 'ban') await takeBack(tx, room.id, userId, lifted.took_out);
     await noteAudit(tx, room.id, input.kind === 'ban' ? 'unbanned' : 'unmuted', { targetId: userId });
   });
 }
@@ -109,7 +109,7 @@ export async function endExpiredSanctions(context: ChatContext): Promise<void> {
     ended = await context.transaction(async (tx) => {
       const expired = await takeExpired(tx.db, EXPIRED_AT_ONCE);
       for (const { room_id, user_id, kind, took_out } of expired)
-        if (kind === 'ban' && took_out) await takeBack(tx, room_id, user_id);
+        if (kind === 'ban') await takeBack(tx, room_id, user_id, took_out);
       return expired.length;
     });
   }
@@ -119,12 +119,13 @@ export async function endExpiredSanctions(context: ChatContext): Promise<void> {
 export const forgetDepartures = (context: ChatContext): Promise<void> =>
   forgetOldDepartures(context.db, DEPARTURES_KEPT_SECONDS);
 
-/** A member again, of a course's room only if still enrolled. */
-async function takeBack(tx: ChatContext, roomId: string, userId: string): Promise<void> {
+/** A member again: of a group who was one, of a course's room who is in the course now. */
+async function takeBack(tx: ChatContext, roomId: string, userId: string, tookOut: boolean): Promise<void> {
   const room = await findRoom(tx.db, roomId, userId);
   if (!room) return;
-  if (room.course_id !== null && !(await isEnrolled(tx.db, room.course_id, userId))) return;
-  await addMembers(tx.db, roomId, [{ userId, role: 'member' }], new Date());
+  const ofGroup = tookOut ? 'member' : undefined;
+  const role = room.course_id === null ? ofGroup : await roleInCourse(tx.db, room.course_id, userId);
+  if (role) await addMembers(tx.db, roomId, [{ userId, role }], new Date());
 }
 
 const toSanction = (row: SanctionRow): Sanction => ({

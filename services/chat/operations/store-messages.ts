@@ -75,10 +75,11 @@ export async function storeMessages(
   filter: WordFilter,
   sends: Send[],
 ): Promise<Stored> {
-  const now = new Date();
   const keys = sends.map(keyOf);
   const roomIds = keys.map(({ roomId }) => roomId);
   const rooms = await lockRooms(tx, roomIds);
+  // Not before: times in a room go up with the numbers, as far as the processes' clocks agree.
+  const now = new Date();
   // Asked once the locks are there: what others have committed under them is seen.
   const senders = await findSenders(tx, keys);
   const entries = admit(sends, rooms, senders);

@@ -109,12 +109,13 @@ export async function syncCourseMembers(
   at: Date,
 ): Promise<string[]> {
   const wanted = sql`(
-    select c.teacher_id as user_id, 'owner' as role from courses c where c.course_id = ${courseId}
-    union all
-    select e.user_id, 'member' from enrolments e join courses c on c.course_id = e.course_id
-    where e.course_id = ${courseId} and e.active and e.user_id <> c.teacher_id
-      and not exists (select 1 from sanctions s join rooms b on b.id = s.room_id
-        where b.course_id = ${courseId} and s.user_id = e.user_id and s.kind = 'ban'))`;
+    select i.user_id, i.role from (
+      select c.teacher_id as user_id, 'owner' as role from courses c where c.course_id = ${courseId}
+      union all
+      select e.user_id, 'member' from enrolments e join courses c on c.course_id = e.course_id
+      where e.course_id = ${courseId} and e.active and e.user_id <> c.teacher_id) i
+    where not exists (select 1 from sanctions s join rooms b on b.id = s.room_id
+      where b.course_id = ${courseId} and s.user_id = i.user_id and s.kind = 'ban'))`;
   const { rows } = await sql<{ user_id: string }>`
     with gone as (
       delete from members m using rooms r
@@ -135,10 +136,17 @@ export async function syncCourseMembers(
   return rows.map((row) => row.user_id);
 }
 
-/** Whether somebody is in the course now, as a learner or its teacher. */
-export async function isEnrolled(db: Kysely<ChatTables>, courseId: string, userId: string): Promise<boolean> {
-  const { rows } = await sql`
-    select 1 from enrolments where course_id = ${courseId} and user_id = ${userId} and active
-    union all select 1 from courses where course_id = ${courseId} and teacher_id = ${userId}`.execute(db);
-  return rows.length > 0;
+/** As what somebody is in the course now, if they are. */
+export async function roleInCourse(
+  db: Kysely<ChatTables>,
+  courseId: string,
+  userId: string,
+): Promise<'owner' | 'member' | undefined> {
+  const { rows } = await sql<{ role: 'owner' | 'member' }>`
+    select 'owner' as role from courses where course_id = ${courseId} and teacher_id = ${userId}
+    union all
+    select 'member' from enrolments where course_id = ${courseId} and user_id = ${userId} and active`.execute(
+    db,
+  );
+  return rows[0]?.role;
 }

@@ -246,6 +246,8 @@ describe('Redis that is not well', () => {
     }
     expect(await Promise.all(outcomes)).toEqual(Array(10).fill(true));
     expect(performance.now() - started).toBeLessThan(1_800);
+    const late = key();
+    const stop = await store.subscribe(late, (message) => heard.push(message));
     way.stall(false);
     await eventually(() =>
       store.get('x').then(
@@ -254,7 +256,11 @@ describe('Redis that is not well', () => {
       ),
     );
     await other.publish(channel, 'after');
-    await eventually(async () => heard.includes('after'));
+    await other.publish(late, 'late');
+    await eventually(async () => heard.includes('after') && heard.includes('late'));
+    way.stall(true);
+    await stop();
+    way.stall(false);
     // Late answers went to those who had asked, not to those who ask now.
     await store.set(channel, 'own', 5_000);
     expect(await store.get(channel)).toBe('own');

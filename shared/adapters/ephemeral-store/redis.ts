@@ -200,12 +200,13 @@ export function openRedis({
       const subscribed = subscriber
         .subscribe(channel)
         .catch((error: unknown) => log.warn({ err: error, channel }, 'redis: could not subscribe'));
-      if (subscriber.status === 'ready') await subscribed;
+      if (subscriber.status === 'ready') await within(subscribed, COMMAND_TIMEOUT_MS).catch(() => {});
       return async () => {
         all.delete(own);
         if (all.size > 0 || listeners.get(channel) !== all) return;
         listeners.delete(channel);
-        if (subscriber.status === 'ready') await subscriber.unsubscribe(channel).catch(() => {});
+        if (subscriber.status === 'ready')
+          await within(subscriber.unsubscribe(channel), COMMAND_TIMEOUT_MS).catch(() => {});
       };
     },
     async ready() {

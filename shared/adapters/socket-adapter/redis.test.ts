@@ -10,7 +10,10 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const log = { warn: () => {} };
 
 const redis = await realServer('redis');
-describe.skipIf(redis === undefined)('Socket.IO over Redis (skipped without the real server)', () => {
+describe.skipIf(redis === undefined).each([
+  ['plain', false],
+  ['sharded', true],
+])('Socket.IO over %s pub/sub of Redis (skipped without the real server)', (_name, sharded) => {
   const ends: (() => unknown)[] = [];
   afterAll(async () => {
     for (const end of ends.reverse()) await end();
@@ -19,7 +22,7 @@ describe.skipIf(redis === undefined)('Socket.IO over Redis (skipped without the 
   const node = async (namespace: string, url: string) => {
     const http = createServer();
     const server = new Server(http, { transports: ['websocket'] });
-    const adapter = openRedisSocketAdapter({ url, log });
+    const adapter = openRedisSocketAdapter({ url, log, sharded });
     adapter.attach(server);
     server.of(namespace).on('connection', (socket) => void socket.join('room'));
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -55,6 +58,19 @@ describe.skipIf(redis === undefined)('Socket.IO over Redis (skipped without the 
     await sleep(100);
     expect(one.heard).toEqual(['first', 'meanwhile', 'second']);
     expect(two.heard.at(-1)).toBe('second');
+  });
+
+  test('sockets of other processes leave rooms and are disconnected', async () => {
+    const namespace = `/${crypto.randomUUID()}`;
+    const [one, two] = [await node(namespace, redis!.url), await node(namespace, redis!.url)];
+    await sleep(100);
+    one.namespace.in('room').socketsLeave('room');
+    await sleep(100);
+    one.namespace.to('room').emit('message', 'nobody');
+    one.namespace.disconnectSockets(true);
+    await sleep(200);
+    expect([one.heard, two.heard]).toEqual([[], []]);
+    expect([one.namespace.sockets.size, two.namespace.sockets.size]).toEqual([0, 0]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { createAdapter } from '@socket.io/redis-adapter';
+import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
 import { Redis, type RedisOptions } from 'ioredis';
 import { unavailable } from '../../errors.ts';
 import type { SocketAdapter } from '../../ports/socket-adapter.ts';
@@ -7,13 +7,18 @@ import type { SocketAdapter } from '../../ports/socket-adapter.ts';
  * Joins the Socket.IO servers of all processes through Redis pub/sub: at most once, so clients close gaps by
  * their rooms' message numbers. While Redis is away, broadcasts reach this process's own sockets and are not
  * kept for the others; subscriptions are renewed when it is back.
+ *
+ * `sharded` takes sharded pub/sub (Redis 7 and later), one channel a namespace: in a Redis Cluster a broadcast then
+ * stays on one shard. On a single Redis both cost the same. All processes must choose alike.
  */
 export function openRedisSocketAdapter({
   url,
   log,
+  sharded = false,
 }: {
   url: string;
   log: { warn(fields: object, text: string): void };
+  sharded?: boolean;
 }): SocketAdapter {
   const options: RedisOptions = {
     connectTimeout: 5_000,
@@ -33,17 +38,25 @@ export function openRedisSocketAdapter({
       log.warn({ err: error }, 'socket adapter: connection to redis lost or refused'),
     );
   }
-  // The adapter doesn't look at what `publish` returns; a rejection nobody handles would end the process.
-  const publish = publisher.publish.bind(publisher);
-  publisher.publish = ((channel: string, message: string | Buffer) =>
-    publish(channel, message).catch((error: unknown) => {
-      log.warn({ err: error }, 'socket adapter: a broadcast did not reach the other processes');
-      return 0;
-    })) as typeof publisher.publish;
+  // The adapters don't look at what `publish` returns; a rejection nobody handles would end the process.
+  const noted =
+    (publish: (channel: string, message: string | Buffer) => Promise<unknown>) =>
+    (channel: string, message: string | Buffer): Promise<unknown> =>
+      publish(channel, message).catch((error: unknown) => {
+        log.warn({ err: error }, 'socket adapter: a broadcast did not reach the other processes');
+        return 0;
+      });
+  publisher.publish = noted(publisher.publish.bind(publisher)) as typeof publisher.publish;
+  publisher.spublish = noted(publisher.spublish.bind(publisher)) as typeof publisher.spublish;
 
   return {
     attach(io) {
-      io.adapter(createAdapter(publisher, subscriber, { publishOnSpecificResponseChannel: true }));
+      io.adapter(
+        sharded
+          ? // A channel for each room would be one for each user too, subscribed to at every connect.
+            createShardedAdapter(publisher, subscriber, { subscriptionMode: 'static' })
+          : createAdapter(publisher, subscriber, { publishOnSpecificResponseChannel: true }),
+      );
     },
     async ready() {
       try {
