@@ -51,7 +51,7 @@ export const controlRoutes = (
     method: 'POST',
     path: '/cache/purge',
     does: '{path?}: forgets kept replies whose path begins so, in every gateway',
-    answer: async ({ body }) => Response.json({ purged: await cache.purge(validate(PurgeBody, body, 'body').path) }),
+    answer: async ({ body }) => Response.json(await cache.purge(validate(PurgeBody, body, 'body').path)),
   },
   {
     method: 'POST',

@@ -126,7 +126,7 @@ export function mergeDocuments(
       schemas[clashes.includes(name) ? `${service}.${name}` : name] = schema;
     }
     Object.assign(merged.components.securitySchemes, renamed.components?.securitySchemes);
-    for (const [path, operations] of Object.entries(renamed.paths)) {
+    for (const [path, operations] of Object.entries(renamed.paths ?? {})) {
       for (const [method, operation] of Object.entries(operations))
         if (isDeprecated(method.toUpperCase(), path)) Object.assign(operation as object, { deprecated: true });
       merged.paths[path] = operations;

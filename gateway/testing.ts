@@ -61,28 +61,33 @@ export async function startGateway(
     port?: number;
     reusePort?: boolean;
     routes?: readonly GatewayRoute[];
-    readConfig?: () => GatewayConfig;
+    /** Added to `env` each time that the configuration is read; a test may change it before it reloads. */
+    changes?: Record<string, string>;
   } = {},
 ): Promise<TestGateway> {
-  const config = parseGatewayConfig({
-    ...Object.fromEntries(
-      SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, options.upstreams?.[name] ?? NOBODY]),
-    ),
-    PORT: String(options.port ?? 0),
-    INTERNAL_PORT: '0',
-    PUBLIC_URL: 'http://school.example',
-    LYCEUM_LIMIT_SCALE: '1000',
-    ...options.env,
-  });
+  const readConfig = (): GatewayConfig => {
+    const config = parseGatewayConfig({
+      ...Object.fromEntries(
+        SERVICES.map((name) => [`UPSTREAM_${name.toUpperCase()}`, options.upstreams?.[name] ?? NOBODY]),
+      ),
+      PORT: String(options.port ?? 0),
+      INTERNAL_PORT: '0',
+      PUBLIC_URL: 'http://school.example',
+      LYCEUM_LIMIT_SCALE: '1000',
+      ...options.env,
+      ...options.changes,
+    });
+    return { ...config, timings: { ...config.timings, ...options.timings } };
+  };
   const gateway = await createGateway({
-    config: { ...config, timings: { ...config.timings, ...options.timings } },
+    config: readConfig(),
+    readConfig,
     ephemeral: options.ephemeral ?? openMemoryStore(),
     tokens: fakeTokens,
     log: options.log ?? silentLog,
     metrics: createMetrics('gateway'),
     reusePort: options.reusePort ?? false,
     ...(options.routes ? { routes: options.routes } : {}),
-    ...(options.readConfig ? { readConfig: options.readConfig } : {}),
   });
   return {
     ...gateway,

@@ -52,6 +52,8 @@ export interface Measured {
 }
 
 const EVENT = '42["message",';
+/** Until the runtimes of both sides have compiled what runs often. */
+const WARM_UP_MS = 8_000;
 /** After the last send, what is still on its way gets so long. */
 const SETTLE_MS = 1_500;
 
@@ -200,7 +202,7 @@ async function measure(
   load: (until: number) => Promise<{ acked: number }>,
 ): Promise<Measured> {
   // Code and connections get warm.
-  await load(performance.now() + 1_500);
+  await load(performance.now() + WARM_UP_MS);
   await Bun.sleep(SETTLE_MS);
   acks = new Histogram();
   deliveries = new Histogram();

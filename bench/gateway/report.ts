@@ -106,10 +106,18 @@ export function printGoals({ throughput, latency }: Results, cores: number): voi
   const goals: { what: string; least?: number; most?: number; value: number | undefined }[] = [
     { what: 'small, 1,024 connections, × nginx', least: 1, value: compared('small-1024', 'lyceum', 'nginx') },
     { what: 'small, 32 connections, × nginx', least: 0.9, value: compared('small', 'lyceum', 'nginx') },
-    { what: 'the same, × Express', least: 6, value: compared('small', 'lyceum', 'express') },
-    { what: '… that remembers tokens', least: 6, value: compared('small', 'lyceum', 'express-cached') },
-    { what: 'the same, × Fastify', least: 2, value: compared('small', 'lyceum', 'fastify') },
-    { what: '… that remembers tokens', least: 2, value: compared('small', 'lyceum', 'fastify-cached') },
+    { what: 'small, 32 connections, × Express', least: 6, value: compared('small', 'lyceum', 'express') },
+    {
+      what: '× Express that remembers tokens',
+      least: 6,
+      value: compared('small', 'lyceum', 'express-cached'),
+    },
+    { what: 'small, 32 connections, × Fastify', least: 2, value: compared('small', 'lyceum', 'fastify') },
+    {
+      what: '× Fastify that remembers tokens',
+      least: 2,
+      value: compared('small', 'lyceum', 'fastify-cached'),
+    },
     { what: 'added p99, × nginx', most: 1.2, value: ownDelay && nginxDelay && ownDelay / nginxDelay },
     { what: '1 GiB down, × nginx', least: 0.9, value: compared('down', 'lyceum', 'nginx') },
     { what: '1 GiB up, × nginx', least: 0.9, value: compared('up', 'lyceum', 'nginx') },

@@ -11,6 +11,7 @@ import {
 import type { Deadlines, Waiting } from './deadlines.ts';
 import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES, parseRequestHead } from './head.ts';
 import type { HeaderList } from './headers.ts';
+import { MAX_TARGET_BYTES } from './target.ts';
 
 /** How long a client may take for what, in milliseconds. */
 export interface ClientTimings {
@@ -58,6 +59,8 @@ const MAX_HELD_BYTES = 65_536;
 const HALF_CLOSED_MS = 500;
 /** Empty lines before a request line that are skipped (RFC 9112, 2.2). */
 const MAX_EMPTY_LINES = 4;
+/** Of a request line, besides the target: a method, the version, the spaces between. */
+const LONGEST_LINE_BESIDES = 64;
 
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 const NO_TRAILERS: HeaderList = [];
@@ -149,12 +152,17 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     if (bytes.byteLength === 1 && bytes[0] === 0x0d) return false;
     const end = endOfHead(bytes, this.searched);
     if (end < 0 ? bytes.byteLength > MAX_HEAD_BYTES : end > MAX_HEAD_BYTES) {
-      this.refuse(new BadHead(431, 'The head of the request is too large.'));
+      this.refuse(tooLarge(bytes));
       return false;
     }
     if (end < 0) {
       if (hasBareLineFeed(bytes, this.searched)) {
         this.refuse(new BadHead(400, 'Lines end with CRLF.'));
+        return false;
+      }
+      // TLS, for example: its sender would wait for an answer until the deadline.
+      if (bytes[0]! <= 0x20 || bytes[0]! >= 0x7f) {
+        this.refuse(new BadHead(400, 'This is no HTTP.'));
         return false;
       }
       // The clock of a head starts with its first byte.
@@ -434,4 +442,12 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
       if (tooSlow) this.failBody(new Problem('request-timeout', 'The upload was too slow for too long.'));
     }
   }
+}
+
+/** Whether it was the request line or all lines together (RFC 9112, 3; RFC 6585, 5). */
+function tooLarge(bytes: Buffer): BadHead {
+  const lineEnd = bytes.indexOf('\r\n');
+  return lineEnd < 0 || lineEnd > MAX_TARGET_BYTES + LONGEST_LINE_BESIDES
+    ? new BadHead(414, 'The target is too long.')
+    : new BadHead(431, 'The head of the request is too large.');
 }

@@ -258,6 +258,8 @@ export function requestVectors(lines = ''): RequestVector[] {
     ),
   );
   refuse(400, 'head', [
+    ['Content-Length: "\\t5"', post('Content-Length:\t5\r\n', 'hello'), 'a tab is trimmed by some only'],
+    ['Content-Length: "5\\t"', post('Content-Length: 5\t\r\n', 'hello'), 'a tab is trimmed by some only'],
     [
       'Content-Length: "\\u000b5"',
       post('Content-Length:\x0b5\r\n', 'hello'),
@@ -391,6 +393,12 @@ export function requestVectors(lines = ''): RequestVector[] {
     ['a line feed in place of the blank line', '2\r\n{}\r\n0\r\n\n', 'one line break, CRLF'],
     ['a line feed alone behind a trailer', '2\r\n{}\r\n0\r\nX-A: b\n\r\n', 'one line break, CRLF'],
     ['a carriage return in a trailer', '2\r\n{}\r\n0\r\nX-A: b\rc\r\n\r\n', 'to some it ends the line'],
+    [
+      'a carriage return in a trailer that is not complete',
+      '0\r\nX-A: b\rc',
+      'nothing that follows can mend it',
+    ],
+    ['a line feed in a trailer that is not complete', '0\r\nX-A: b\nc', 'nothing that follows can mend it'],
     ['a folded trailer', '2\r\n{}\r\n0\r\nX-A: b\r\n c\r\n\r\n', 'line folding'],
     ['a trailer without a colon', '2\r\n{}\r\n0\r\nX-A\r\n\r\n', 'no header line'],
     ['a trailer with a space before the colon', '2\r\n{}\r\n0\r\nX-A : b\r\n\r\n', 'RFC 9112, 5.1'],

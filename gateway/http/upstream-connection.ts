@@ -8,7 +8,7 @@ import {
   untilCloseDecoder,
 } from './body-decoder.ts';
 import type { Deadlines, Waiting } from './deadlines.ts';
-import { BadHead, endOfHead, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from './head.ts';
+import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from './head.ts';
 import type { HeaderList } from './headers.ts';
 
 /** How long an upstream may take for what, in milliseconds. */
@@ -204,6 +204,7 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
       if (end < 0 ? bytes.byteLength > MAX_HEAD_BYTES : end > MAX_HEAD_BYTES)
         throw new BadFraming('the head of the reply is too large');
       if (end < 0) {
+        if (hasBareLineFeed(bytes, 0)) throw new BadFraming('a line of the head ends with a line feed alone');
         this.held = bytes;
         return;
       }

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { ServiceName } from '../../shared/contracts/common.ts';
 import { matchesEtag } from '../../shared/http/etag.ts';
+import { newId } from '../../shared/ids.ts';
 import type { Log } from '../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../shared/ports/ephemeral-store.ts';
 import { PURGE_CHANNEL } from '../../shared/ports/gateway-purge.ts';
@@ -25,8 +26,8 @@ export interface ResponseCache {
   answerStale(exchange: Exchange): boolean;
   /** The exchange is over, however it ended. */
   finished(exchange: Exchange): void;
-  /** Here and in every other gateway, all whose path begins so. Returns how many there were here. */
-  purge(pathPrefix: string): Promise<number>;
+  /** Here and in every other gateway, all whose path begins so. Not `shared`: the others could not be told. */
+  purge(pathPrefix: string): Promise<{ purged: number; shared: boolean }>;
   stop(): Promise<void>;
 }
 
@@ -67,6 +68,8 @@ export function createResponseCache(options: CacheOptions): ResponseCache {
   const counts = { hit: 0, stale: 0, miss: 0, coalesced: 0, renewed: 0, bypass: 0 };
   observe(options.registry, store, counts);
   let generation = 0;
+  /** Tells our own messages from those of others. */
+  const self = newId();
 
   function lookUp(exchange: Exchange): void | Promise<void> {
     if (!enabled || exchange.rule!.token === 'required') return;
@@ -213,7 +216,12 @@ export function createResponseCache(options: CacheOptions): ResponseCache {
     return store.purge(pathPrefix);
   }
 
-  const unsubscribe = ephemeral.subscribe(PURGE_CHANNEL, forget).catch((error: unknown) => {
+  function onPurge(message: string): void {
+    const [pathPrefix = '', from] = message.split(' ');
+    if (from !== self) forget(pathPrefix);
+  }
+
+  const unsubscribe = ephemeral.subscribe(PURGE_CHANNEL, onPurge).catch((error: unknown) => {
     log.warn({ reason: String(error) }, 'what other gateways purge is not heard of');
     return async () => {};
   });
@@ -234,9 +242,12 @@ export function createResponseCache(options: CacheOptions): ResponseCache {
       fill?.settle(gone ? 'left' : 'failed');
     },
     async purge(pathPrefix) {
-      const count = forget(pathPrefix);
-      await ephemeral.publish(PURGE_CHANNEL, pathPrefix);
-      return count;
+      const purged = forget(pathPrefix);
+      const told = ephemeral.publish(PURGE_CHANNEL, `${pathPrefix} ${self}`);
+      return told.then(
+        () => ({ purged, shared: true }),
+        () => ({ purged, shared: false }),
+      );
     },
     async stop() {
       await (await unsubscribe)();

@@ -13,7 +13,7 @@ const CHANNEL = 'gateway:switches';
 /** Longer than a store is ever without a gateway; whatever gateway there is writes it again before. */
 const KEPT_MS = 30 * 86_400_000;
 /** What a message did not bring is found so much later, in milliseconds. */
-const READ_EVERY_MS = 3_000;
+const READ_EVERY_MS = 2_000;
 /** For clients, in seconds, where nobody has said until when. */
 const RETRY_AFTER = { 'switched-off': 60, maintenance: 300 };
 

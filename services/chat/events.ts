@@ -28,13 +28,15 @@ export function projectionHandlers(
   };
 
   const course: OfCourse = async (event, delivery) => {
-    const left = await delivery.once((tx) =>
+    const kept = await delivery.once((tx) =>
       keepCourse(systemContext(deps, tx), event.data, {
         at: new Date(event.at),
         published: event.name === 'course.published',
       }),
     );
-    for (const { roomId, userId } of left ?? []) tools.live.leave(roomId, userId, 'unenrolled');
+    if (!kept?.room) return;
+    tools.live.roomUpdated(kept.room);
+    for (const userId of kept.left) tools.live.leave(kept.room.id, userId, 'unenrolled');
   };
 
   const enrolment =

@@ -150,6 +150,7 @@ export type AuditAction = z.infer<typeof AuditAction>;
 export const AuditEntry = z
   .object({
     id: Id,
+    roomId: Id.nullable().meta({ description: 'null: on the whole platform' }),
     actor: Person,
     action: AuditAction,
     target: Person.nullable(),

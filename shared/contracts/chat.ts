@@ -373,7 +373,7 @@ export interface PinChange extends MessageChange {
   pinnedAt: string | null;
 }
 
-/** What of a room is the same for everybody. */
+/** What of a room is the same for everybody; the name of a direct room is not, and empty here. */
 export type RoomSettings = Pick<
   Room,
   'id' | 'name' | 'archived' | 'locked' | 'slowModeSeconds' | 'receipts' | 'retentionDays' | 'firstSeq'

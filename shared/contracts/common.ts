@@ -12,6 +12,9 @@ export type Role = z.infer<typeof Role>;
 export const SERVICES = ['auth', 'chat', 'content', 'profile', 'analytics', 'notifications'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the purpose
+const ONE_LINE = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202d\u202e]*$/u;
+
 /**
  * Text that people see: no control characters (NUL cannot be stored, and others forge what a reader sees), nor the
  * overrides that turn the writing direction of what follows around.
@@ -22,8 +25,7 @@ export const line = (max: number, min = 1) =>
     .trim()
     .min(min)
     .max(max)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the purpose
-    .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202d\u202e]*$/u, 'must be one line without control characters')
+    .regex(ONE_LINE, 'must be one line without control characters')
     .refine((text) => text.isWellFormed(), 'must be well-formed Unicode');
 
 /** Text of several lines: tabs and line breaks are fine, other control characters are not. */

@@ -32,13 +32,10 @@ export async function publishEvent<N extends EventName>(
 /** The same for many events of one transaction, in one statement. */
 export async function publishEvents(tx: Kysely<KernelTables>, events: NewEvent<EventName>[]): Promise<void> {
   if (events.length === 0) return;
-  const envelopes = events.map(envelopeOf);
+  // One value for all: less than half the work of an array of texts that are JSON, on both sides.
   await sql`
-    insert into outbox (id, name, envelope) select id, name, envelope::jsonb
-    from unnest(${envelopes.map(({ id }) => id)}::uuid[], ${envelopes.map(({ name }) => name)}::text[],
-      ${envelopes.map((envelope) => JSON.stringify(envelope))}::text[]) as e (id, name, envelope)`.execute(
-    tx,
-  );
+    insert into outbox (id, name, envelope) select (e ->> 'id')::uuid, e ->> 'name', e
+    from jsonb_array_elements(${events.map(envelopeOf)}::jsonb) e`.execute(tx);
 }
 
 function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelope {

@@ -5,13 +5,11 @@ import { openRabbitmq } from '../adapters/event-bus/rabbitmq.ts';
 import { openSmtp } from '../adapters/mail/smtp.ts';
 import { openMinio } from '../adapters/object-store/minio.ts';
 import { openRedisSocketAdapter } from '../adapters/socket-adapter/redis.ts';
-import type { TokenVerifier } from '../auth/tokens.ts';
 import type { ServiceName } from '../contracts/common.ts';
 import type { KernelTables } from '../db/kernel.ts';
 import { databaseReady } from '../db/ready.ts';
 import type { Log } from '../observability/log.ts';
 import { createMetrics } from '../observability/metrics.ts';
-import type { EphemeralStore } from '../ports/ephemeral-store.ts';
 import type { ServiceDeps } from '../service.ts';
 import { waitFor } from '../wait-for.ts';
 import { CommonEnvironment, type Environment, firstAdminOf, parseEnvironment } from './environment.ts';
@@ -40,8 +38,6 @@ export const ServiceEnvironment = CommonEnvironment.extend({
 
 /** How long a process waits at its start for the servers it can't do without. */
 const START_DEADLINE_MS = 60_000;
-/** No request waits in the gateway for the shared store any longer: the service behind it asks again. Milliseconds. */
-const GATEWAY_STORE_MS = 50;
 
 /** PostgreSQL, Redis, RabbitMQ and S3 for one service of this process. The only place that chooses these adapters. */
 export async function openClusterService<S extends KernelTables>(
@@ -93,31 +89,6 @@ export async function openClusterService<S extends KernelTables>(
       await tokens.close();
       await Promise.all([mailer.close(), objects.close(), socketAdapter.close(), ephemeral.close()]);
       await db.destroy();
-    },
-  };
-}
-
-/** What the gateway process needs: the shared store and the token check. */
-export async function openClusterGateway(
-  env: Environment,
-  log: Log,
-): Promise<{
-  ephemeral: EphemeralStore;
-  tokens: TokenVerifier;
-  close(): Promise<void>;
-}> {
-  const config = parseEnvironment(
-    z.object({ REDIS_URL: z.string().regex(/^rediss?:\/\//), AUTH_URL: z.url() }),
-    env,
-  );
-  const ephemeral = openRedis({ url: config.REDIS_URL, log });
-  const tokens = tokenVerifier(config.AUTH_URL, ephemeral, { storeMs: GATEWAY_STORE_MS });
-  return {
-    ephemeral,
-    tokens,
-    async close() {
-      await tokens.close();
-      await ephemeral.close();
     },
   };
 }

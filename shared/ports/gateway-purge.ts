@@ -1,6 +1,6 @@
 import type { EphemeralStore } from './ephemeral-store.ts';
 
-/** Gateways listen here; a message is the beginning of the paths that are to go. */
+/** Gateways listen here; a message is the beginning of the paths that are to go, and perhaps a space and who sent it. */
 export const PURGE_CHANNEL = 'gateway:purge';
 
 /**

@@ -83,8 +83,7 @@ export function listenTcp(options: {
     Bun.listen<BunWire>({
       ...where,
       allowHalfOpen: true,
-      ...(tls ? { tls } : {}),
-      socket,
+      ...(tls ? { tls, socket: { ...socket, handshake: onHandshake } } : { socket }),
     } as Bun.TCPSocketListenOptions<BunWire>) as Bun.TCPSocketListener<BunWire> & { fd: number };
   let listener = listen({ hostname, port, reusePort }, options.tls);
   return {
@@ -105,6 +104,14 @@ export function listenTcp(options: {
     },
     stop: () => listener.stop(false),
   };
+}
+
+/**
+ * Only if there is somebody to hear of handshakes, the runtime tells of a connection before its own is done: whoever
+ * never ends one would be kept for ever.
+ */
+function onHandshake(socket: BunSocket, succeeded: boolean): void {
+  if (!succeeded) socket.data.destroy();
 }
 
 interface ForeignFunctions {

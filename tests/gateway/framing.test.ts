@@ -96,22 +96,26 @@ describe('a request, as the service gets it', () => {
 
   test('Forwarded and Via as configured, once, and not believed from the client', async () => {
     const chat = await rawUpstream(answering(() => ok('{}', 'Via: 1.1 inner\r\n')));
-    const lines = 'Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nVia: 1.0 fred\r\nVia: 1.1 p.example\r\n';
+    const lines =
+      'Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nVia: 1.0 fred\r\nVia: 1.1 p.example\r\n';
     for (const [mode, xForwarded, forwarded] of [
       ['x-forwarded', '127.0.0.1', undefined],
       ['forwarded', undefined, 'for=127.0.0.1;proto=http;host="school.example"'],
       ['both', '127.0.0.1', 'for=127.0.0.1;proto=http;host="school.example"'],
     ] as const) {
-      const door = await gateway({ upstreams: { chat: chat.url }, env: { FORWARDED_HEADERS: mode, VIA: 'lyceum' } });
+      const door = await gateway({
+        upstreams: { chat: chat.url },
+        env: { FORWARDED_HEADERS: mode, VIA: 'lyceum' },
+      });
       const one = await client(door.port);
       const reply = await one.ask(get(JSON_PATH, lines));
       const { headers } = chat.requests.at(-1)!;
-      expect([mode, only(headers, 'x-forwarded-for'), only(headers, 'forwarded'), only(headers, 'via')]).toEqual([
+      expect([
         mode,
-        xForwarded,
-        forwarded,
-        '1.0 fred, 1.1 p.example, 1.1 lyceum',
-      ]);
+        only(headers, 'x-forwarded-for'),
+        only(headers, 'forwarded'),
+        only(headers, 'via'),
+      ]).toEqual([mode, xForwarded, forwarded, '1.0 fred, 1.1 p.example, 1.1 lyceum']);
       expect(only(reply.headers, 'via')).toBe('1.1 inner, 1.1 lyceum');
     }
     const door = await gateway({ upstreams: { chat: chat.url } });
@@ -185,7 +189,10 @@ describe('Expect: 100-continue', () => {
 
   test('refused before the body: no 100, the service hears nothing, the connection ends', async () => {
     const content = await rawUpstream(answering(() => ok()));
-    const door = await gateway({ upstreams: { content: content.url, profile: content.url }, timings: { lingerMs: 50 } });
+    const door = await gateway({
+      upstreams: { content: content.url, profile: content.url },
+      timings: { lingerMs: 50 },
+    });
     for (const [request, status] of [
       [`POST ${UPLOAD_PATH} HTTP/1.1\r\n${HOST}${lines}\r\n`, 401],
       [`POST ${UPLOAD_PATH} HTTP/1.1\r\n${HOST}Authorization: Bearer expired\r\n${lines}\r\n`, 401],
@@ -296,11 +303,14 @@ describe('replies without a body', () => {
 });
 
 describe('replies before the reply', () => {
-  const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: X-H\r\nX-H: 1\r\n\r\n';
+  const hints =
+    'HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: X-H\r\nX-H: 1\r\n\r\n';
 
   test('103 passes, as often as it comes, without what is for one hop; 100 does not', async () => {
     const chat = await rawUpstream(
-      answering(() => `${hints}HTTP/1.1 100 Continue\r\n\r\n${hints}HTTP/1.1 102 Processing\r\n\r\n${ok('end')}`),
+      answering(
+        () => `${hints}HTTP/1.1 100 Continue\r\n\r\n${hints}HTTP/1.1 102 Processing\r\n\r\n${ok('end')}`,
+      ),
     );
     const door = await gateway({ upstreams: { chat: chat.url } });
     const one = await client(door.port);
@@ -382,10 +392,15 @@ describe('a reply, as the client gets it', () => {
     const content = await rawUpstream(
       answering(({ target }) =>
         target.includes('zipped')
-          ? ok(zipped, 'Content-Encoding: gzip\r\nContent-Type: application/json\r\nVary: Accept-Encoding\r\n')
+          ? ok(
+              zipped,
+              'Content-Encoding: gzip\r\nContent-Type: application/json\r\nVary: Accept-Encoding\r\n',
+            )
           : target.includes('chunks')
             ? Buffer.concat([
-                Buffer.from(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${sample.byteLength.toString(16)}\r\n`),
+                Buffer.from(
+                  `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${sample.byteLength.toString(16)}\r\n`,
+                ),
                 sample,
                 Buffer.from('\r\n0\r\n\r\n'),
               ])
@@ -429,7 +444,15 @@ describe('a reply, as the client gets it', () => {
       ['x-empty', ''],
     ]);
     const names = reply.headers.map(([name]) => name);
-    for (const gone of ['connection', 'keep-alive', 'proxy-authenticate', 'upgrade', 'trailer', 'server', 'x-secret'])
+    for (const gone of [
+      'connection',
+      'keep-alive',
+      'proxy-authenticate',
+      'upgrade',
+      'trailer',
+      'server',
+      'x-secret',
+    ])
       expect(names).not.toContain(gone);
     for (const gone of ['x-powered-by', 'access-control-allow-origin']) expect(names).not.toContain(gone);
     expect(only(reply.headers, 'x-request-id')).not.toBe('forged');
@@ -528,7 +551,9 @@ describe('HTTP/1.0 clients', () => {
   const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n';
 
   test('without keep-alive: one reply, without chunks, then the end', async () => {
-    const chat = await rawUpstream(answering(({ target }) => (target.includes('length') ? ok('abc') : chunked)));
+    const chat = await rawUpstream(
+      answering(({ target }) => (target.includes('length') ? ok('abc') : chunked)),
+    );
     const door = await gateway({ upstreams: { chat: chat.url }, timings: { lingerMs: 50 } });
     for (const request of [old(), old().replace(' HTTP', '?length HTTP')]) {
       const one = await client(door.port);
@@ -539,7 +564,9 @@ describe('HTTP/1.0 clients', () => {
   });
 
   test('with keep-alive: told so, and the next request is answered, where the length is known', async () => {
-    const chat = await rawUpstream(answering(({ target }) => (target.includes('chunks') ? chunked : ok('abc'))));
+    const chat = await rawUpstream(
+      answering(({ target }) => (target.includes('chunks') ? chunked : ok('abc'))),
+    );
     const door = await gateway({ upstreams: { chat: chat.url }, timings: { lingerMs: 50 } });
     const one = await client(door.port);
     for (let turn = 0; turn < 2; turn++) {

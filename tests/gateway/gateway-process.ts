@@ -42,7 +42,9 @@ export async function startGatewayProcess(options: GatewayOptions): Promise<Gate
   const { port, internalPort } = JSON.parse(line) as { port: number; internalPort: number };
   const pid = child.pid!;
   const mebibytes = (field: string): number =>
-    Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
+    Number(
+      new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
+    ) / 1_024;
   return {
     port,
     internalPort,

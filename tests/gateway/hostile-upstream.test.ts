@@ -35,10 +35,18 @@ describe('bytes behind a reply belong to nobody', () => {
   const replies: Record<string, [request: string, reply: string, body: string]> = {
     'a length': [get(JSON_PATH), 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood', 'good'],
     'a length of 0': [get(JSON_PATH), 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', ''],
-    chunks: [get(JSON_PATH), 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n', 'good'],
+    chunks: [
+      get(JSON_PATH),
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n',
+      'good',
+    ],
     '204': [get(JSON_PATH), 'HTTP/1.1 204 No Content\r\n\r\n', ''],
     '304': [get(JSON_PATH), 'HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n', ''],
-    HEAD: [`HEAD ${DOWNLOAD_PATH} HTTP/1.1\r\n${HOST}\r\n`, 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n', ''],
+    HEAD: [
+      `HEAD ${DOWNLOAD_PATH} HTTP/1.1\r\n${HOST}\r\n`,
+      'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n',
+      '',
+    ],
   };
   for (const [name, [request, reply, body]] of Object.entries(replies)) {
     for (const apart of [false, true]) {
@@ -129,7 +137,8 @@ describe('what is no reply: 502, and nothing of it passes', () => {
     '204 with a length': 'HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil',
     '204 with chunks': 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n',
     '103 with a length': `HTTP/1.1 103 Early Hints\r\nContent-Length: 4\r\n\r\nevil${ok()}`,
-    '101 that nobody asked for': 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: Upgrade\r\n\r\nevil',
+    '101 that nobody asked for':
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: Upgrade\r\n\r\nevil',
     'a head of 17 KiB': `${H}X-Evil: ${'e'.repeat(17_000)}\r\nContent-Length: 0\r\n\r\n`,
     '101 header lines': `${H}${'X-Evil: 1\r\n'.repeat(101)}Content-Length: 0\r\n\r\n`,
     'a head without an end': `${H}X-Evil: ${'e'.repeat(2_000_000)}`,
@@ -248,7 +257,12 @@ describe('a reply that breaks off', () => {
   }
 
   test('chunks that are malformed break the reply off', async () => {
-    for (const tail of ['zz\r\nevil\r\n0\r\n\r\n', '4\nevil\n0\n\n', '3\r\nevil\r\n0\r\n\r\n', `${'0'.repeat(30)}4\r\nevil`]) {
+    for (const tail of [
+      'zz\r\nevil\r\n0\r\n\r\n',
+      '4\nevil\n0\n\n',
+      '3\r\nevil\r\n0\r\n\r\n',
+      `${'0'.repeat(30)}4\r\nevil`,
+    ]) {
       const content = await rawUpstream(async (peer) => {
         await peer.request();
         await peer.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n');
@@ -328,7 +342,8 @@ describe('kept connections that have gone stale', () => {
         for (let turn = 0; turn < 40; turn++) {
           const target = `${JSON_PATH}?n=${who}-${turn}`;
           const reply = await one.ask(get(target));
-          if (reply.status !== 200 || String(reply.body) !== target) failed.push(`${reply.status} ${reply.body}`);
+          if (reply.status !== 200 || String(reply.body) !== target)
+            failed.push(`${reply.status} ${reply.body}`);
           await Bun.sleep(turn % 3);
         }
       }),
@@ -347,7 +362,10 @@ describe('kept connections that have gone stale', () => {
 
   test('the time of an unused connection ends when it is used: a long upload on it passes', async () => {
     const content = await rawUpstream(answering(({ body }) => ok(String(body.byteLength))));
-    const door = await gateway({ upstreams: { content: content.url }, timings: { upstreamKeepAliveMs: 300 } });
+    const door = await gateway({
+      upstreams: { content: content.url },
+      timings: { upstreamKeepAliveMs: 300 },
+    });
     const one = await client(door.port);
     await one.ask(get(DOWNLOAD_PATH));
     await one.send(post(UPLOAD_PATH, 'Content-Length: 20\r\n'));
@@ -373,7 +391,12 @@ describe('what a service that is slow costs', () => {
     const one = await client(door.port);
     expect(await refusal(one, get(JSON_PATH))).toEqual([504, 'upstream-timeout']);
     const two = await client(door.port);
-    void two.send(Buffer.concat([Buffer.from(post(UPLOAD_PATH, 'Content-Length: 40000000\r\n')), Buffer.alloc(30_000_000)]));
+    void two.send(
+      Buffer.concat([
+        Buffer.from(post(UPLOAD_PATH, 'Content-Length: 40000000\r\n')),
+        Buffer.alloc(30_000_000),
+      ]),
+    );
     const reply = await two.reply('POST', 5_000);
     expect([reply.status, JSON.parse(String(reply.body)).code]).toEqual([504, 'upstream-timeout']);
     await eventually(() => any.peers.length === 2);

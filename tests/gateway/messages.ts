@@ -54,7 +54,8 @@ export function readRequest(bytes: Buffer): RequestMessage | undefined {
   if (!head) return undefined;
   const [, method, target, version] = REQUEST_LINE.exec(head.startLine) ?? [];
   if (!method || !target || !version) throw new Malformed(`request line ${JSON.stringify(head.startLine)}`);
-  if (version === 'HTTP/1.1' && valuesOf(head.headers, 'host').length !== 1) throw new Malformed('not one Host');
+  if (version === 'HTTP/1.1' && valuesOf(head.headers, 'host').length !== 1)
+    throw new Malformed('not one Host');
   const { chunked, length } = framingOf(head.headers, version);
   const body = chunked ? readChunks(bytes, head.size) : readLength(bytes, head.size, length ?? 0);
   if (!body) return undefined;
@@ -118,7 +119,8 @@ function framingOf(headers: Fields, version: string): { chunked: boolean; length
   const length = only(headers, 'content-length');
   if (coding !== undefined && (coding !== 'chunked' || version === 'HTTP/1.0' || length !== undefined))
     throw new Malformed(`Transfer-Encoding ${coding}, Content-Length ${length}, ${version}`);
-  if (length !== undefined && !/^(0|[1-9]\d{0,15})$/.test(length)) throw new Malformed(`Content-Length ${length}`);
+  if (length !== undefined && !/^(0|[1-9]\d{0,15})$/.test(length))
+    throw new Malformed(`Content-Length ${length}`);
   return { chunked: coding !== undefined, length: length === undefined ? undefined : Number(length) };
 }
 
@@ -149,7 +151,8 @@ function readChunks(bytes: Buffer, from: number): Body | undefined {
     at = lineEnd + 2;
     if (size === 0) break;
     if (bytes.byteLength < at + size + 2) return undefined;
-    if (bytes[at + size] !== 13 || bytes[at + size + 1] !== 10) throw new Malformed('a chunk without its end');
+    if (bytes[at + size] !== 13 || bytes[at + size + 1] !== 10)
+      throw new Malformed('a chunk without its end');
     pieces.push(bytes.subarray(at, at + size));
     at += size + 2;
   }

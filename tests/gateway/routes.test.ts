@@ -16,16 +16,7 @@ import { describeRoutes } from '../../shared/http/openapi.ts';
 import type { Service, ServiceDeps } from '../../shared/service.ts';
 import { startTestService, type TestService } from '../../shared/testing/service.ts';
 import { fill, type OpenApi, type Operation, operationsOf } from '../security/open-api.ts';
-import {
-  AUTH,
-  answering,
-  HOST,
-  ok,
-  QUIET,
-  RawClient,
-  type RawUpstream,
-  startRawUpstream,
-} from './wire.ts';
+import { AUTH, answering, HOST, ok, QUIET, RawClient, type RawUpstream, startRawUpstream } from './wire.ts';
 
 /**
  * Every route of every service is reachable through the gateway, at its own service and as it was asked for; nothing
@@ -85,8 +76,15 @@ async function forEach<T>(make: (name: ServiceName) => Promise<T>): Promise<Reco
 const methodsOf = (method: string): string[] => (method === 'GET' ? ['GET', 'HEAD'] : [method]);
 
 /** A request for an operation, with any values where it wants some. */
-function requestFor({ path, choices }: Operation, method: string, token = true): { target: string; bytes: string } {
-  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => [name!, '01890000-0000-7000-8000-000000000009']);
+function requestFor(
+  { path, choices }: Operation,
+  method: string,
+  token = true,
+): { target: string; bytes: string } {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => [
+    name!,
+    '01890000-0000-7000-8000-000000000009',
+  ]);
   const target = fill(path, { ...Object.fromEntries(names), ...choices });
   const bodiless = method === 'GET' || method === 'HEAD';
   const lines = `${HOST}${token ? AUTH : ''}${bodiless ? '' : 'Content-Length: 2\r\n'}`;
@@ -137,7 +135,10 @@ describe('every operation reaches its own service as it was asked for', () => {
       const anonymous: Actor = 'anonymous';
       // What the service refuses without a token may be refused here already; what it does not must pass.
       const needsToken = operation.expect?.[anonymous] === 'unauthenticated';
-      const { status } = await one.ask(requestFor(operation, operation.method, false).bytes, operation.method);
+      const { status } = await one.ask(
+        requestFor(operation, operation.method, false).bytes,
+        operation.method,
+      );
       if (status !== (needsToken ? 401 : 200)) wrong.push(`${operation.title}: ${status}`);
     }
     expect(wrong).toEqual([]);
@@ -251,10 +252,15 @@ describe('nothing else reaches a service', () => {
       for (const method of ['GET', 'HEAD', 'POST', 'DELETE']) {
         const one = await RawClient.open(door.port);
         const body = method === 'POST' ? 'Content-Length: 2\r\n\r\n{}' : '\r\n';
-        const { status } = await one.ask(`${method} ${target} HTTP/1.1\r\n${HOST}${AUTH}Connection: close\r\n${body}`, method);
-        const own = status === 200 && (target === '/' || target === '/?/api/chat/rooms' || OPERATORS.includes(target));
+        const { status } = await one.ask(
+          `${method} ${target} HTTP/1.1\r\n${HOST}${AUTH}Connection: close\r\n${body}`,
+          method,
+        );
+        const own =
+          status === 200 && (target === '/' || target === '/?/api/chat/rooms' || OPERATORS.includes(target));
         if (!own && ![400, 404, 405, 503].includes(status)) surprises.push(`${method} ${target}: ${status}`);
-        if (JSON.stringify(seen()) !== JSON.stringify(before)) return expect(`${method} ${target}`).toBe('stopped');
+        if (JSON.stringify(seen()) !== JSON.stringify(before))
+          return expect(`${method} ${target}`).toBe('stopped');
         one.close();
       }
     }
@@ -274,7 +280,13 @@ describe('nothing else reaches a service', () => {
     const { deps } = host;
     for (const name of SERVICES) {
       const { basePath, routes } = services[name];
-      const app = createApp({ ...(deps as unknown as ServiceDeps), service: name, basePath, routes, nudge() {} });
+      const app = createApp({
+        ...(deps as unknown as ServiceDeps),
+        service: name,
+        basePath,
+        routes,
+        nudge() {},
+      });
       const { headers } = await host.signIn({ role: 'admin' });
       for (const path of OPERATORS) {
         const reply = await app.request(basePath + path, { headers });
@@ -286,7 +298,18 @@ describe('nothing else reaches a service', () => {
 
   test('methods that no route has', async () => {
     const before = seen();
-    for (const method of ['TRACE', 'PROPFIND', 'PURGE', 'M-SEARCH', 'get', 'Get', 'GETX', 'QUERY', 'PRI', 'OPTIONS']) {
+    for (const method of [
+      'TRACE',
+      'PROPFIND',
+      'PURGE',
+      'M-SEARCH',
+      'get',
+      'Get',
+      'GETX',
+      'QUERY',
+      'PRI',
+      'OPTIONS',
+    ]) {
       const one = await RawClient.open(door.port);
       const { status } = await one.ask(`${method} /api/chat/rooms HTTP/1.1\r\n${HOST}${AUTH}\r\n`, method);
       expect([method, [400, 404, 405, 501].includes(status)]).toEqual([method, true]);

@@ -32,7 +32,10 @@ async function dribble(one: RawClient, bytes: string, everyMs: number): Promise<
 describe('heads', () => {
   test('a connection that says nothing, and one that dribbles its head, are closed after headMs', async () => {
     const chat = await rawUpstream(answering(() => ok()));
-    const door = await gateway({ upstreams: { chat: chat.url }, timings: { headMs: 400, keepAliveMs: 60_000 } });
+    const door = await gateway({
+      upstreams: { chat: chat.url },
+      timings: { headMs: 400, keepAliveMs: 60_000 },
+    });
     const silent = await client(door.port);
     const dribbling = await client(door.port);
     const emptyLines = await client(door.port);
@@ -147,9 +150,7 @@ describe('bodies', () => {
 describe('replies', () => {
   test('a client that takes nothing is cut off after stallMs; one that takes little is not', async () => {
     const size = 24 * MiB;
-    const content = await rawUpstream(
-      answering(() => ok(Buffer.alloc(size))),
-    );
+    const content = await rawUpstream(answering(() => ok(Buffer.alloc(size))));
     const door = await gateway({ upstreams: { content: content.url }, timings: { stallMs: 800 } });
     const none = await client(door.port);
     none.socket.pause();
@@ -212,7 +213,8 @@ describe('many', () => {
     });
     const [memory, files] = [door.memory().now, door.openFiles()];
     const idle: RawClient[] = [];
-    while (idle.length < 4_000) idle.push(...(await Promise.all(Array.from({ length: 200 }, () => client(door.port)))));
+    while (idle.length < 4_000)
+      idle.push(...(await Promise.all(Array.from({ length: 200 }, () => client(door.port)))));
     // Half have been used, half have not.
     await Promise.all(idle.slice(0, 2_000).map((one) => one.ask(get('/healthz'))));
     expect(door.openFiles() - files).toBeGreaterThanOrEqual(4_000);

@@ -7,7 +7,7 @@ import {
   type SeenRequest,
 } from '../../gateway/http/corpus.ts';
 import { startGateway, type TestGateway } from '../../gateway/testing.ts';
-import { type RequestMessage, readResponse, type ResponseMessage } from './messages.ts';
+import { type RequestMessage, type ResponseMessage, readResponse } from './messages.ts';
 import {
   AUTH,
   answering,
@@ -147,7 +147,9 @@ describe('requests whose body streams', () => {
             while (reply.status < 200) reply = await one.reply(method);
           }
           expect(recorded(service.requests)).toEqual(
-            outcome.requests.map(({ method, target, body }) => `${method} ${method === 'POST' ? UPLOAD_PATH : target} ${body}`),
+            outcome.requests.map(
+              ({ method, target, body }) => `${method} ${method === 'POST' ? UPLOAD_PATH : target} ${body}`,
+            ),
           );
           expect(service.requests[0]!.trailers.flat()).toEqual(outcome.requests[0]!.trailers ?? []);
           expect(service.faults.length).toBe(faults);
@@ -180,7 +182,10 @@ describe('replies', () => {
           if (closed) return peer.halfClose();
         }
       });
-      const door = await gateway({ upstreams: { content: content.url }, timings: { idleMs: 200, firstByteMs: 200 } });
+      const door = await gateway({
+        upstreams: { content: content.url },
+        timings: { idleMs: 200, firstByteMs: 200 },
+      });
       const one = await client(door.port);
       await one.send(get('/api/content/courses').replace('GET', method));
       if ('replies' in outcome) {
@@ -190,7 +195,11 @@ describe('replies', () => {
           .filter(({ status }) => status !== 100)
           .map(({ status, body, trailers }) => ({ status, body, trailers: trailers ?? [] }));
         expect(
-          finals.map(({ status, body, trailers }) => ({ status, body: body.toString('latin1'), trailers: trailers.flat() })),
+          finals.map(({ status, body, trailers }) => ({
+            status,
+            body: body.toString('latin1'),
+            trailers: trailers.flat(),
+          })),
         ).toEqual(seen);
         expect(String((await one.ask(get('/api/content/courses'))).body)).toBe('next');
         expect(content.peers.length).toBe(outcome.replies.at(-1)!.reusable ? 1 : 2);
@@ -200,13 +209,19 @@ describe('replies', () => {
       const heard = await one.wait('an answer or an end', () => {
         if (one.ending === 'reset') return 'broken off';
         let bytes = one.rest;
-        for (let reply = readResponse(bytes, method, one.ending === 'end'); reply; reply = readResponse(bytes, method, one.ending === 'end')) {
+        for (
+          let reply = readResponse(bytes, method, one.ending === 'end');
+          reply;
+          reply = readResponse(bytes, method, one.ending === 'end')
+        ) {
           if (reply.status >= 200) return String(reply.status);
           bytes = bytes.subarray(reply.raw.byteLength);
         }
         return one.ending;
       });
-      expect(heard).toBeOneOf(closed || !('waits' in outcome) ? ['502', 'broken off'] : ['504', 'broken off']);
+      expect(heard).toBeOneOf(
+        closed || !('waits' in outcome) ? ['502', 'broken off'] : ['504', 'broken off'],
+      );
     });
   }
 });

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, test } from 'bun:test';
 import { eventually } from '../../gateway/testing.ts';
 import { only } from './messages.ts';
 import {
-  answering,
   AUTH,
+  answering,
   DOWNLOAD_PATH,
   get,
   HOST,
@@ -40,7 +40,8 @@ describe('back-pressure', () => {
     const before = door.memory().now;
     const one = await client(door.port);
     await one.send(get(DOWNLOAD_PATH));
-    const head = Buffer.byteLength(await one.until('\r\n\r\n').then(() => one.text.split('\r\n\r\n', 1)[0]!)) + 4;
+    const head =
+      Buffer.byteLength(await one.until('\r\n\r\n').then(() => one.text.split('\r\n\r\n', 1)[0]!)) + 4;
     one.keeping = false;
     one.socket.pause();
     await Bun.sleep(700);
@@ -62,7 +63,11 @@ describe('back-pressure', () => {
       expect(head).toContain(`content-length: ${GiB}`);
       given.keeping = false;
       given.socket.pause();
-      await given.wait('the whole', () => (given.heardBytes === head.length + GiB ? true : undefined), 50_000);
+      await given.wait(
+        'the whole',
+        () => (given.heardBytes === head.length + GiB ? true : undefined),
+        50_000,
+      );
       await given.send(ok('thanks'));
     });
     const door = await gatewayProcess({ upstreams: { content: content.url } });
@@ -119,7 +124,10 @@ describe('back-pressure', () => {
     const size = 3 * MiB;
     const content = await rawUpstream(answering(() => ok(Buffer.alloc(size, 'x'))));
     const door = await gateway({ upstreams: { content: content.url }, timings: { lingerMs: 100 } });
-    for (const request of [get(DOWNLOAD_PATH, 'Connection: close\r\n'), `GET ${DOWNLOAD_PATH} HTTP/1.0\r\n\r\n`]) {
+    for (const request of [
+      get(DOWNLOAD_PATH, 'Connection: close\r\n'),
+      `GET ${DOWNLOAD_PATH} HTTP/1.0\r\n\r\n`,
+    ]) {
       const one = await client(door.port);
       one.socket.pause();
       await one.send(request);
@@ -166,7 +174,9 @@ describe('a client that goes away', () => {
     test(`${way} within a stream of events that is silent`, async () => {
       const content = await rawUpstream(async (peer) => {
         await peer.request();
-        await peer.send('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n');
+        await peer.send(
+          'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n',
+        );
         await peer.send('9\r\ndata: a\n\n\r\n');
       });
       const door = await gateway({ upstreams: { content: content.url } });
@@ -184,7 +194,9 @@ describe('a client that goes away', () => {
         });
         const door = await gateway({ upstreams: { content: content.url } });
         const one = await client(door.port);
-        await one.send(post(UPLOAD_PATH, framing, framing.startsWith('T') ? 'a\r\nsome bytes\r\n' : 'some bytes'));
+        await one.send(
+          post(UPLOAD_PATH, framing, framing.startsWith('T') ? 'a\r\nsome bytes\r\n' : 'some bytes'),
+        );
         await eventually(() => content.peers[0]?.text.includes('some bytes') ?? false);
         one[way]();
         await content.peers[0]!.ended(SOON);
@@ -231,7 +243,14 @@ describe('streams of events', () => {
     const ms = 200;
     const door = await gateway({
       upstreams: { content: content.url },
-      timings: { idleMs: ms, firstByteMs: ms, stallMs: ms, keepAliveMs: ms, upstreamKeepAliveMs: ms, headMs: ms },
+      timings: {
+        idleMs: ms,
+        firstByteMs: ms,
+        stallMs: ms,
+        keepAliveMs: ms,
+        upstreamKeepAliveMs: ms,
+        headMs: ms,
+      },
     });
     const one = await client(door.port);
     await one.send(get('/api/content/courses', 'Accept: text/event-stream\r\nAccept-Encoding: gzip, br\r\n'));

@@ -1,7 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { startGateway, type TestGateway } from '../../gateway/testing.ts';
 import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
-import { readRequest, readResponse, type RequestMessage, type ResponseMessage } from './messages.ts';
+import { type RequestMessage, type ResponseMessage, readRequest, readResponse } from './messages.ts';
 
 /** Both ends of the gateway as raw sockets: what it is sent and what it sends are bytes that the test sees. */
 
@@ -274,7 +274,12 @@ export async function startRawUpstream(
 
 /** A script that answers each request of a connection with bytes, and lets the connection live. */
 export const answering =
-  (reply: (request: RequestMessage, peer: UpstreamPeer) => string | Uint8Array | Promise<string | Uint8Array>) =>
+  (
+    reply: (
+      request: RequestMessage,
+      peer: UpstreamPeer,
+    ) => string | Uint8Array | Promise<string | Uint8Array>,
+  ) =>
   async (peer: UpstreamPeer): Promise<void> => {
     for (let request = await peer.request(NEVER_MS); request; request = await peer.request(NEVER_MS))
       await peer.send(await reply(request, peer));

@@ -41,6 +41,17 @@ export const moderationRoutes = (tools: ChatTools): Route<ChatTables>[] => [
   route(
     {
       method: 'get',
+      path: '/audit',
+      summary: 'What moderators have done anywhere, newest first',
+      access: administrators,
+      query: PageQuery,
+      replies: { 200: { description: 'A page of entries', schema: AuditPage } },
+    },
+    async (context, { query }) => reply(200, await listAudit(context, query)),
+  ),
+  route(
+    {
+      method: 'get',
       path: '/rooms/{roomId}/audit',
       summary: 'What moderators have done, newest first',
       description: 'For moderators.',

@@ -26,20 +26,24 @@ export async function noteAudit(
   });
 }
 
-/** What moderators have done in the room, newest first. For moderators. */
+/**
+ * What moderators have done in the room, newest first; for moderators. Without a room, what was done anywhere: the
+ * door shows that to administrators only.
+ */
 export async function listAudit(
   context: ChatContext,
-  input: { roomId: string; limit: number; cursor?: string | undefined },
+  input: { roomId?: string | undefined; limit: number; cursor?: string | undefined },
 ): Promise<Page<AuditEntry>> {
   const before = decodeCursor<[string]>(input.cursor, ['id'])?.[0];
-  const room = await moderatedRoom(context, input.roomId);
-  const rows = await listRows(context.db, room.id, input.limit, before);
+  const room = input.roomId === undefined ? undefined : await moderatedRoom(context, input.roomId);
+  const rows = await listRows(context.db, room?.id, input.limit, before);
   return toPage(
     rows,
     input.limit,
     (row) => [row.id],
     (row) => ({
       id: row.id,
+      roomId: row.room_id,
       actor: { id: row.actor_id, displayName: row.actor_name ?? '' },
       action: row.action,
       target: row.target_id === null ? null : { id: row.target_id, displayName: row.target_name ?? '' },

@@ -1,3 +1,4 @@
+import type { RoomSettings } from '../../../shared/contracts/chat.ts';
 import type { EventData } from '../../../shared/contracts/events.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { ChatContext, ChatTools } from '../context.ts';
@@ -11,24 +12,26 @@ import {
 } from '../store/courses.ts';
 import { addMembers, isMember, removeMember } from '../store/members.ts';
 import { nameUnknownPerson } from '../store/people.ts';
-import { insertRoom } from '../store/rooms.ts';
+import { findRoom, insertRoom } from '../store/rooms.ts';
 import { bannedAmong } from '../store/sanctions.ts';
+import { toSettings } from './to-room.ts';
 
 /**
  * Takes in what an event says about a course. From its first publication on a course has a room whose name,
- * members and archived state follow the newest facts, in whatever order they arrive. Returns who is out.
+ * members and archived state follow the newest facts, in whatever order they arrive. Returns who is out, and what
+ * the room is like now, if there is one.
  */
 export async function keepCourse(
   tx: ChatContext,
   data: EventData<'course.updated'>,
   event: { at: Date; published: boolean },
-): Promise<{ roomId: string; userId: string }[]> {
+): Promise<{ left: string[]; room: RoomSettings | undefined }> {
   await lockCourse(tx.db, data.courseId);
   await nameUnknownPerson(tx.db, data.teacherId, data.teacherName);
   const { courseId, title, teacherId, status } = data;
   const published = event.published || status === 'published';
   const course = await keepFacts(tx.db, { courseId, title, teacherId, status, published, at: event.at });
-  if (!course.published) return [];
+  if (!course.published) return { left: [], room: undefined };
 
   await insertRoom(tx.db, {
     id: newId(),
@@ -43,7 +46,8 @@ export async function keepCourse(
     archived: course.status === 'archived',
   });
   const left = await syncCourseMembers(tx.db, courseId, new Date());
-  return left.map((userId) => ({ roomId, userId }));
+  const room = await findRoom(tx.db, roomId, teacherId);
+  return { left, room: room && toSettings(room) };
 }
 
 /** Takes in an enrolment or its end. Before the course's publication it is only noted; the room comes later. */

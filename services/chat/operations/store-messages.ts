@@ -223,7 +223,7 @@ async function judge(
   const verdicts = judgePosts(
     filter,
     bound.map(({ send, room }) => ({ userId: send.author.id, roomId: room.id, body: send.input.body })),
-    bound.map(({ sender }) => sender),
+    bound.map(({ sender, room }) => ({ ...room, ...sender })),
     now,
   );
   const known = new Map(bound.map((candidate, index) => [candidate, verdicts[index]!]));
@@ -290,6 +290,7 @@ function eventsOf(
   const named = row.mentions_room ? (everybody.get(room.id) ?? []) : row.mentions;
   const mentioned = named.filter((userId) => userId !== row.author_id);
   const sent = { ...about, name: 'message.sent' as const, data: facts };
+  if (mentioned.length === 0) return [sent];
   const parts = Array.from({ length: Math.ceil(mentioned.length / MENTIONED_AT_ONCE) }, (_, part) => ({
     ...about,
     name: 'message.mentioned' as const,

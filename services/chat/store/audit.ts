@@ -13,10 +13,10 @@ export async function insertAudit(
   await db.insertInto('audit').values(entry).execute();
 }
 
-/** Newest first; one more than `limit` if there are more. */
+/** Newest first, of one room or of all; one more than `limit` if there are more. */
 export function listAudit(
   db: Kysely<ChatTables>,
-  roomId: string,
+  roomId: string | undefined,
   limit: number,
   before?: string,
 ): Promise<AuditRow[]> {
@@ -24,9 +24,9 @@ export function listAudit(
     .selectFrom('audit as a')
     .leftJoin('people as p', 'p.user_id', 'a.actor_id')
     .leftJoin('people as t', 't.user_id', 'a.target_id')
-    .where('a.room_id', '=', roomId)
     .selectAll('a')
     .select(['p.display_name as actor_name', 't.display_name as target_name']);
+  if (roomId) query = query.where('a.room_id', '=', roomId);
   if (before) query = query.where(sql<boolean>`a.id < ${before}::uuid`);
   return query
     .orderBy('a.id', 'desc')

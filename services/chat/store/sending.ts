@@ -11,6 +11,8 @@ export interface LockedRoom {
   name: string;
   course_id: string | null;
   last_seq: number;
+  archived: boolean;
+  locked: boolean;
   slow_mode_seconds: number;
 }
 
@@ -20,12 +22,12 @@ export interface LockedRoom {
  */
 export async function lockRooms(db: Kysely<ChatTables>, roomIds: string[]): Promise<Map<string, LockedRoom>> {
   const { rows } = await sql<LockedRoom>`
-    select id, kind, name, course_id, last_seq, slow_mode_seconds from rooms
+    select id, kind, name, course_id, last_seq, archived, locked, slow_mode_seconds from rooms
     where id = any(${[...new Set(roomIds)]}::uuid[]) order by id for no key update`.execute(db);
   return new Map(rows.map((room) => [room.id, room]));
 }
 
-export interface SenderRow extends PostingFacts {
+export interface SenderRow extends Omit<PostingFacts, 'archived' | 'locked' | 'slow_mode_seconds'> {
   name: string | null;
   bot: boolean | null;
   banned: boolean;
@@ -35,27 +37,30 @@ export interface SenderRow extends PostingFacts {
   sent_id: string | null;
 }
 
-/** Of each author what decides whether they may write, and what they have sent already; in the order given. */
+/**
+ * Of each author what decides whether they may write, and what they have sent already; in the order given. The
+ * laterals have limits so that each is a look into an index: joined, a plan made for one batch would read whole tables
+ * for the next.
+ */
 export async function findSenders(
   db: Kysely<ChatTables>,
   sends: { roomId: string; authorId: string; clientId: string }[],
 ): Promise<SenderRow[]> {
   const { rows } = await sql<SenderRow>`
-    select coalesce(r.archived, false) as archived, coalesce(r.locked, false) as locked,
-      coalesce(r.slow_mode_seconds, 0) as slow_mode_seconds, m.role, m.last_sent_at,
-      p.display_name as name, p.bot, x.id as sent_id,
-      mute.user_id is not null as muted, mute.until as muted_until,
-      ban.user_id is not null as banned, ban.until as banned_until
+    select m.role, m.last_sent_at, p.display_name as name, p.bot, x.id as sent_id,
+      coalesce(k.muted, false) as muted, k.muted_until, coalesce(k.banned, false) as banned, k.banned_until
     from unnest(${sends.map(({ roomId }) => roomId)}::uuid[], ${sends.map(({ authorId }) => authorId)}::uuid[],
       ${sends.map(({ clientId }) => clientId)}::text[]) with ordinality as s (room_id, user_id, client_id, n)
-    left join rooms r on r.id = s.room_id
-    left join members m on m.room_id = s.room_id and m.user_id = s.user_id
-    left join people p on p.user_id = s.user_id
-    left join messages x on x.room_id = s.room_id and x.author_id = s.user_id and x.client_id = s.client_id
-    left join sanctions mute on mute.room_id = s.room_id and mute.user_id = s.user_id and mute.kind = 'mute'
-      and (mute.until is null or mute.until > now())
-    left join sanctions ban on ban.room_id = s.room_id and ban.user_id = s.user_id and ban.kind = 'ban'
-      and (ban.until is null or ban.until > now())
+    left join lateral (select role, last_sent_at from members
+      where room_id = s.room_id and user_id = s.user_id limit 1) m on true
+    left join lateral (select display_name, bot from people where user_id = s.user_id limit 1) p on true
+    left join lateral (select id from messages
+      where room_id = s.room_id and author_id = s.user_id and client_id = s.client_id limit 1) x on true
+    left join lateral (
+      select bool_or(kind = 'mute') as muted, max(until) filter (where kind = 'mute') as muted_until,
+        bool_or(kind = 'ban') as banned, max(until) filter (where kind = 'ban') as banned_until
+      from sanctions where room_id = s.room_id and user_id = s.user_id and (until is null or until > now())
+      limit 1) k on true
     order by s.n`.execute(db);
   return rows;
 }

@@ -58,6 +58,7 @@ test('a change keeps what is left out, and the others hear of it', async () => {
     displayName: 'Ada L.',
     avatar: null,
     locale: 'de-AT',
+    showPresence: true,
   });
 });
 
