@@ -18,6 +18,7 @@ interface Group {
 
 const GROUPS: Group[] = [
   { name: 'unit', paths: ['./shared', './services', './gateway', './deploy'] },
+  { name: 'gateway', paths: ['./tests/gateway'] },
   { name: 'security', paths: ['./tests/architecture.test.ts', './tests/security'] },
   { name: 'journeys', paths: ['./tests/journeys'] },
   { name: 'failure', paths: ['./tests/failure'] },
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
   console.log('Bringing up the real servers (the first time installs them)');
   await up({ dir: serversDir, log: (line) => console.log(`  ${line}`) });
 
-  await installBrowser();
+  await installPrograms();
 
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const group of groups) {
@@ -57,9 +58,12 @@ async function main(): Promise<void> {
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
 }
 
-/** Debian's Chromium for the tests in a browser, which skip themselves where it can't be had (but not in CI). */
-async function installBrowser(): Promise<void> {
-  const lacking = await missing(['chromium']);
+/**
+ * Debian's Chromium for the tests in a browser and nginx for those that compare the gateway with it. They skip
+ * themselves where it can't be had (but not in CI).
+ */
+async function installPrograms(): Promise<void> {
+  const lacking = await missing(['chromium', 'nginx']);
   if (lacking.length === 0) return;
   await installPackages(lacking, (line) => console.log(`  ${line}`)).catch((error) =>
     console.log(`  ${error.message}`),

@@ -21,7 +21,8 @@ export function gatewayEnvironment(env: Environment): Environment {
   }
   const said = text.trimStart().startsWith('{') ? fromJson(text, file) : fromLines(text, file);
   const unknown = Object.keys(said).filter((name) => !GATEWAY_VARIABLES.has(name));
-  if (unknown.length > 0) throw new Error(`${file}: ${unknown.join(', ')}: the gateway reads no such variable`);
+  if (unknown.length > 0)
+    throw new Error(`${file}: ${unknown.join(', ')}: the gateway reads no such variable`);
   return { ...env, ...said };
 }
 

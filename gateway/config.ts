@@ -154,7 +154,8 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
   if (!tls && (certFile || keyFile)) faults.push('TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither');
   if (!tls && parsed.REDIRECT_PORT !== undefined) faults.push('REDIRECT_PORT: needs TLS_CERT_FILE');
   const publicUrl = parsed.PUBLIC_URL ?? `${tls ? 'https' : 'http'}://localhost:${parsed.PORT}`;
-  if (tls && !publicUrl.startsWith('https://')) faults.push('PUBLIC_URL: must be https where TLS_CERT_FILE is set');
+  if (tls && !publicUrl.startsWith('https://'))
+    faults.push('PUBLIC_URL: must be https where TLS_CERT_FILE is set');
   if (faults.length > 0) throw new Error(`The configuration is not valid:\n  ${faults.join('\n  ')}`);
   return {
     hostname: parsed.HOST,

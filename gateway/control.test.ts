@@ -10,7 +10,11 @@ afterEach(stopAll);
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 async function put(door: TestGateway, path: string, body: object, method = 'PUT') {
-  const reply = await fetch(door.internalUrl + path, { method, headers: JSON_TYPE, body: JSON.stringify(body) });
+  const reply = await fetch(door.internalUrl + path, {
+    method,
+    headers: JSON_TYPE,
+    body: JSON.stringify(body),
+  });
   return { status: reply.status, body: (await reply.json()) as Record<string, unknown> };
 }
 const get = async (door: TestGateway, path: string, headers: Record<string, string> = {}) => {
@@ -42,10 +46,17 @@ describe('switches', () => {
     const ask = (path: string) => get(door, path, BEARER);
     expect((await ask('/api/content/courses')).status).toBe(200);
 
-    const off = await put(door, '/switches/routes/content.catalogue', { off: true, message: 'Too much asked.' });
+    const off = await put(door, '/switches/routes/content.catalogue', {
+      off: true,
+      message: 'Too much asked.',
+    });
     expect(off.status).toBe(200);
     const refused = await ask('/api/content/courses');
-    expect([refused.status, refused.code, refused.headers.get('retry-after')]).toEqual([503, 'switched-off', '60']);
+    expect([refused.status, refused.code, refused.headers.get('retry-after')]).toEqual([
+      503,
+      'switched-off',
+      '60',
+    ]);
     expect(refused.text).toContain('Too much asked.');
     expect((await ask('/api/content/lessons/1')).status).toBe(200);
 
@@ -103,7 +114,10 @@ describe('switches', () => {
     const settings = { upstreams: { profile: service.url }, ephemeral };
     const [one, other] = [await gateway(settings), await gateway(settings)];
     expect((await put(one, '/switches/services/profile', { off: true })).body.shared).toBe(true);
-    await eventually(async () => (await get(other, '/api/profiles/me', BEARER)).code === 'switched-off', 1_000);
+    await eventually(
+      async () => (await get(other, '/api/profiles/me', BEARER)).code === 'switched-off',
+      1_000,
+    );
     const later = await gateway(settings);
     expect((await get(later, '/api/profiles/me', BEARER)).code).toBe('switched-off');
     await put(other, '/switches/services/profile', { off: false });
@@ -227,15 +241,18 @@ describe('the internal port', () => {
     ]);
     for (const { does } of calls) expect(does.length).not.toBe('');
     // None of it is public.
-    for (const { path } of calls.slice(3)) expect([path, (await get(door, path)).status]).toEqual([path, 404]);
+    for (const { path } of calls.slice(3))
+      expect([path, (await get(door, path)).status]).toEqual([path, 404]);
   });
 
   test('changes nothing for a page in a browser', async () => {
     const door = await gateway();
     const attempt = (headers: Record<string, string>, method = 'PUT', path = '/switches/services/chat') =>
-      fetch(door.internalUrl + path, { method, headers, body: method === 'GET' ? null : '{"off":true}' }).then(
-        ({ status }) => status,
-      );
+      fetch(door.internalUrl + path, {
+        method,
+        headers,
+        body: method === 'GET' ? null : '{"off":true}',
+      }).then(({ status }) => status);
     // What a form or a plain fetch of another site may send.
     expect(await attempt({ 'content-type': 'text/plain' })).toBe(415);
     expect(await attempt({ 'content-type': 'application/x-www-form-urlencoded' })).toBe(415);

@@ -30,13 +30,15 @@ export const controlRoutes = (
     method: 'PUT',
     path: '/switches/routes/{name}',
     does: '{off, message?, until?}: switches a route off or on, by its name in metrics',
-    answer: ({ params, body }) => change(switches, `routes/${params.name}`, validate(SwitchBody, body, 'body')),
+    answer: ({ params, body }) =>
+      change(switches, `routes/${params.name}`, validate(SwitchBody, body, 'body')),
   },
   {
     method: 'PUT',
     path: '/switches/services/{name}',
     does: '{off, message?, until?}: switches all routes of a service off or on',
-    answer: ({ params, body }) => change(switches, `services/${params.name}`, validate(SwitchBody, body, 'body')),
+    answer: ({ params, body }) =>
+      change(switches, `services/${params.name}`, validate(SwitchBody, body, 'body')),
   },
   {
     method: 'PUT',

@@ -5,8 +5,8 @@ import { newId } from '../shared/ids.ts';
 import type { EphemeralStore } from '../shared/ports/ephemeral-store.ts';
 import { type HttpServer, serve } from '../shared/runtime/serve.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import type { Health } from './upstreams/replica.ts';
 import type { HttpPool } from './proxy/http.ts';
+import type { Health } from './upstreams/replica.ts';
 
 /** How long an answer about readiness is used again, in milliseconds: probes come from many sides. */
 const FRESH_MS = 1_000;

@@ -128,7 +128,8 @@ export function mergeDocuments(
     Object.assign(merged.components.securitySchemes, renamed.components?.securitySchemes);
     for (const [path, operations] of Object.entries(renamed.paths ?? {})) {
       for (const [method, operation] of Object.entries(operations))
-        if (isDeprecated(method.toUpperCase(), path)) Object.assign(operation as object, { deprecated: true });
+        if (isDeprecated(method.toUpperCase(), path))
+          Object.assign(operation as object, { deprecated: true });
       merged.paths[path] = operations;
     }
     merged.tags.push(...(renamed.tags ?? []));

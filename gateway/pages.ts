@@ -35,8 +35,7 @@ export async function createPages(options: {
       );
       json(exchange, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' });
     },
-    '/openapi.json': async (exchange) =>
-      sendCached(exchange, await openApi.current(), 'no-cache', policy),
+    '/openapi.json': async (exchange) => sendCached(exchange, await openApi.current(), 'no-cache', policy),
   };
 
   return (exchange) => {

@@ -25,7 +25,8 @@ describe('reload', () => {
     const load = Array.from({ length: 8 }, async () => {
       while (running) {
         const reply = await fetch(`${door.url}/api/profiles/me`, { headers: BEARER }).catch((error) => error);
-        if (!(reply instanceof Response) || reply.status !== 200) failures.push(String(reply?.status ?? reply));
+        if (!(reply instanceof Response) || reply.status !== 200)
+          failures.push(String(reply?.status ?? reply));
         else await reply.text();
       }
     });
@@ -154,21 +155,28 @@ describe('a gateway process', () => {
       env: {
         ...process.env,
         ...Object.fromEntries(
-          ['AUTH', 'CONTENT', 'CHAT', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [`UPSTREAM_${name}`, NOBODY]),
+          ['AUTH', 'CONTENT', 'CHAT', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [
+            `UPSTREAM_${name}`,
+            NOBODY,
+          ]),
         ),
         ...{ HOST: '127.0.0.1', PORT: '0', INTERNAL_PORT: '0', PUBLIC_URL: 'http://school.example' },
-        ...{ REDIS_URL: 'redis://127.0.0.1:9', AUTH_URL: NOBODY, LOG_LEVEL: 'info', LYCEUM_GATEWAY_CONFIG: file },
+        ...{
+          REDIS_URL: 'redis://127.0.0.1:9',
+          AUTH_URL: NOBODY,
+          LOG_LEVEL: 'info',
+          LYCEUM_GATEWAY_CONFIG: file,
+        },
       },
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
-    child.stdout.on('data', (piece: Buffer) => log.push(...piece.toString().split('\n')));
+    child.stderr.on('data', (piece: Buffer) => log.push(...piece.toString().split('\n')));
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
     try {
       const line = (words: string) => log.find((one) => one.includes(words));
       await eventually(() => line('gateway is up') !== undefined, 20_000);
       const { port } = JSON.parse(line('gateway is up')!) as { port: number };
-      const text = async () =>
-        (await fetch(`http://127.0.0.1:${port}/api/profiles/avatars/1/small`)).text();
+      const text = async () => (await fetch(`http://127.0.0.1:${port}/api/profiles/avatars/1/small`)).text();
       expect(await text()).toBe('old');
       write(fresh.url);
       child.kill('SIGHUP');
@@ -186,11 +194,11 @@ describe('a gateway process', () => {
 
   test('does not start on a wrong configuration, and says what is wrong with it', async () => {
     const child = spawn(process.execPath, [join(import.meta.dir, 'main.ts')], {
-      env: { ...process.env, TRUSTED_PROXIES: 'everybody', UPSTREAM_AUTH: 'ftp://x' },
-      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, TRUSTED_PROXIES: 'everybody', UPSTREAM_AUTH: 'ftp://x', LOG_LEVEL: 'info' },
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
     let log = '';
-    child.stdout.on('data', (piece: Buffer) => {
+    child.stderr.on('data', (piece: Buffer) => {
       log += piece.toString();
     });
     expect(await new Promise((resolve) => child.once('close', resolve))).toBe(1);
@@ -207,23 +215,33 @@ describe('the configuration file', () => {
   };
 
   test('lines or JSON; it wins over the environment', () => {
-    const lines = read('# proxies\n\nTRUSTED_PROXIES=10.0.0.0/8\nexport VIA="lyceum"\nPUBLIC_URL = \'https://a.example\'\n', {
-      VIA: 'other',
-      PORT: '1',
-    });
+    const lines = read(
+      '# proxies\n\nTRUSTED_PROXIES=10.0.0.0/8\nexport VIA="lyceum"\nPUBLIC_URL = \'https://a.example\'\n',
+      {
+        VIA: 'other',
+        PORT: '1',
+      },
+    );
     expect(lines).toMatchObject({
       TRUSTED_PROXIES: '10.0.0.0/8',
       VIA: 'lyceum',
       PUBLIC_URL: 'https://a.example',
       PORT: '1',
     });
-    const json = read('{"CORS_ORIGINS": ["https://a.example", "https://b.example"], "ACCESS_LOG_SAMPLE": 0.5}');
-    expect(json).toMatchObject({ CORS_ORIGINS: 'https://a.example,https://b.example', ACCESS_LOG_SAMPLE: '0.5' });
+    const json = read(
+      '{"CORS_ORIGINS": ["https://a.example", "https://b.example"], "ACCESS_LOG_SAMPLE": 0.5}',
+    );
+    expect(json).toMatchObject({
+      CORS_ORIGINS: 'https://a.example,https://b.example',
+      ACCESS_LOG_SAMPLE: '0.5',
+    });
     expect(gatewayEnvironment({ PORT: '2' })).toEqual({ PORT: '2' });
   });
 
   test('what is wrong with it is said', () => {
-    expect(() => gatewayEnvironment({ LYCEUM_GATEWAY_CONFIG: join(folder, 'none') })).toThrow('LYCEUM_GATEWAY_CONFIG: ');
+    expect(() => gatewayEnvironment({ LYCEUM_GATEWAY_CONFIG: join(folder, 'none') })).toThrow(
+      'LYCEUM_GATEWAY_CONFIG: ',
+    );
     expect(() => read('CORS_ORIGINS')).toThrow('line 1 is not NAME=value');
     expect(() => read('CORS_ORIGIN=x')).toThrow('CORS_ORIGIN: the gateway reads no such variable');
     expect(() => read('LYCEUM_GATEWAY_CONFIG=x')).toThrow('reads no such variable');
@@ -233,7 +251,10 @@ describe('the configuration file', () => {
 
   test('TLS wants both files, an https address, and a redirect wants TLS', () => {
     const base = Object.fromEntries(
-      ['AUTH', 'CONTENT', 'CHAT', 'PROFILE', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [`UPSTREAM_${name}`, NOBODY]),
+      ['AUTH', 'CONTENT', 'CHAT', 'PROFILE', 'ANALYTICS', 'NOTIFICATIONS'].map((name) => [
+        `UPSTREAM_${name}`,
+        NOBODY,
+      ]),
     );
     const fault = (env: Record<string, string>) => {
       try {

@@ -44,7 +44,8 @@ export function createReload(options: {
   let underWay: Promise<ReloadReport> | undefined;
 
   async function reload(): Promise<ReloadReport> {
-    if (!read) throw new Problem('conflict', 'This gateway was started without a configuration to read again.');
+    if (!read)
+      throw new Problem('conflict', 'This gateway was started without a configuration to read again.');
     const next = attempt(read);
     const differs = (name: keyof GatewayConfig): boolean => !isDeepStrictEqual(config[name], next[name]);
     const changed = LIVE.filter(differs);

@@ -41,7 +41,9 @@ const tlsSettings = () => ({
 
 function open(port: number, options: object = {}): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options }, () => resolve(socket));
+    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options }, () =>
+      resolve(socket),
+    );
     socket.on('error', reject);
   });
 }
@@ -59,14 +61,18 @@ function ask(socket: TLSSocket, path: string, headers = ''): Promise<string> {
     };
     socket.on('data', onData);
     socket.once('close', () => reject(new Error(`closed after ${text}`)));
-    socket.write(`GET ${path} HTTP/1.1\r\nhost: school.example\r\nauthorization: Bearer good\r\n${headers}\r\n`);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nhost: school.example\r\nauthorization: Bearer good\r\n${headers}\r\n`,
+    );
   });
 }
 
 describe('TLS', () => {
   test('requests pass, the service hears of https, and HSTS is said', async () => {
     install('first');
-    const service = await upstream((_, response) => response.writeHead(200, { 'content-length': 2 }).end('{}'));
+    const service = await upstream((_, response) =>
+      response.writeHead(200, { 'content-length': 2 }).end('{}'),
+    );
     const door = await gateway({ upstreams: { profile: service.url }, env: tlsSettings() });
     const socket = await open(door.port);
     expect(nameOn(socket)).toBe('first');
@@ -116,7 +122,8 @@ describe('TLS', () => {
       return /Cipher is (\S+)/.exec(stdout)?.[1] ?? stdout;
     };
     expect(await agreed('tls1_2')).toStartWith('ECDHE-');
-    for (const version of ['tls1', 'tls1_1']) expect([version, await agreed(version)]).toEqual([version, '(NONE)']);
+    for (const version of ['tls1', 'tls1_1'])
+      expect([version, await agreed(version)]).toEqual([version, '(NONE)']);
     const plain = await sendRaw(door.port, 'GET /healthz HTTP/1.1\r\nhost: a.example\r\n\r\n');
     expect([plain.text.includes('HTTP/1.1 200'), plain.closed]).toEqual([false, true]);
   });
@@ -132,7 +139,9 @@ describe('TLS', () => {
 
   test('a new certificate is taken up without a restart: old connections stay, none is lost', async () => {
     install('first');
-    const service = await upstream((_, response) => response.writeHead(200, { 'content-length': 2 }).end('{}'));
+    const service = await upstream((_, response) =>
+      response.writeHead(200, { 'content-length': 2 }).end('{}'),
+    );
     const door = await gateway({ upstreams: { profile: service.url }, env: tlsSettings() });
     const old = await open(door.port);
     let running = true;

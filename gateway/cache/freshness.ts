@@ -58,7 +58,9 @@ function directivesOf(headers: HeaderList): Map<string, string> {
   const found = new Map<string, string>();
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] !== 'cache-control') continue;
-    for (const [, name, value = ''] of headers[index + 1]!.matchAll(/([\w-]+)(?:\s*=\s*("[^"]*"|[^,\s]*))?/g)) {
+    for (const [, name, value = ''] of headers[index + 1]!.matchAll(
+      /([\w-]+)(?:\s*=\s*("[^"]*"|[^,\s]*))?/g,
+    )) {
       const key = name!.toLowerCase();
       if (!found.has(key)) found.set(key, value.replace(/^"|"$/g, ''));
     }

@@ -41,7 +41,8 @@ export class CachedReply {
     this.lifetime = lifetime;
     for (let index = 0; index < head.headers.length; index += 2) {
       const name = head.headers[index]!;
-      if (!NOT_KEPT.has(name) && !head.hopByHop.includes(name)) this.headers.push(name, head.headers[index + 1]!);
+      if (!NOT_KEPT.has(name) && !head.hopByHop.includes(name))
+        this.headers.push(name, head.headers[index + 1]!);
     }
     this.etag = headerOf(this.headers, 'etag');
     this.vary = varyOf(this.headers);
@@ -218,7 +219,8 @@ function keyWith(resource: string, vary: readonly string[], exchange: Exchange):
   for (const name of vary) {
     // Stands in no header and no target.
     key += '\n';
-    for (let index = 0; index < headers.length; index += 2) if (headers[index] === name) key += `${headers[index + 1]},`;
+    for (let index = 0; index < headers.length; index += 2)
+      if (headers[index] === name) key += `${headers[index + 1]},`;
   }
   return key;
 }

@@ -35,7 +35,9 @@ const PATH = '/api/profiles/avatars/1/small';
 const says = (control: string, more: Record<string, string> = {}): Listener => {
   let count = 0;
   return (_, response) =>
-    void response.writeHead(200, { 'cache-control': control, 'content-type': 'text/plain', ...more }).end(`reply ${++count}`);
+    void response
+      .writeHead(200, { 'cache-control': control, 'content-type': 'text/plain', ...more })
+      .end(`reply ${++count}`);
 };
 
 describe('what may be kept', () => {
@@ -63,7 +65,9 @@ describe('what may be kept', () => {
       staleIfErrorMs: 3_000,
       ageMs: 0,
     });
-    expect(lifetime('public, max-age=1, stale-if-error=3, must-revalidate')).toMatchObject({ staleIfErrorMs: 0 });
+    expect(lifetime('public, max-age=1, stale-if-error=3, must-revalidate')).toMatchObject({
+      staleIfErrorMs: 0,
+    });
     expect(lifetime('public, max-age=60', { age: '20' })).toMatchObject({ ageMs: 20_000 });
     expect(lifetime('public, max-age=60', {}, 404)).toBeDefined();
     expect(lifetime('public, max-age=60', {}, 301)).toBeDefined();
@@ -89,7 +93,9 @@ describe('what may be kept', () => {
     for (const status of [201, 206, 302, 403, 500, 503])
       expect([status, lifetime('public, max-age=60', {}, status)]).toEqual([status, undefined]);
     // Nobody knows whether it is whole.
-    expect(lifetimeOf({ ...head({ 'cache-control': 'public, max-age=60' }), contentLength: -1 })).toBeUndefined();
+    expect(
+      lifetimeOf({ ...head({ 'cache-control': 'public, max-age=60' }), contentLength: -1 }),
+    ).toBeUndefined();
   });
 });
 
@@ -125,7 +131,13 @@ describe('the response cache', () => {
         .end('x');
     });
     let asked = 0;
-    for (const control of ['none', 'private, max-age=60', 'no-store', 'max-age=60', 'public, max-age=60+cookie']) {
+    for (const control of [
+      'none',
+      'private, max-age=60',
+      'no-store',
+      'max-age=60',
+      'public, max-age=60+cookie',
+    ]) {
       for (let round = 0; round < 3; round++) {
         const { how } = await ask(`${PATH}?${encodeURIComponent(control)}`);
         expect([control, how]).toEqual([control, 'fwd=uri-miss']);
@@ -200,7 +212,10 @@ describe('the response cache', () => {
     await ask(PATH);
     await ask(PATH, { 'cache-control': 'no-cache', pragma: 'no-cache' });
     expect(service.requests).toHaveLength(1);
-    const evil = await sendRaw(door.port, `GET ${PATH} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n`);
+    const evil = await sendRaw(
+      door.port,
+      `GET ${PATH} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n`,
+    );
     expect(evil.text).toContain('evil.example');
     expect((await ask(PATH)).text).toBe(`127.0.0.1:${door.port}`);
   });
@@ -209,14 +224,20 @@ describe('the response cache', () => {
     const text = 'the same again and again. '.repeat(400);
     const { service, door } = await before((_, response) =>
       response
-        .writeHead(200, { 'cache-control': 'public, max-age=60', 'content-type': 'text/plain', etag: '"one"' })
+        .writeHead(200, {
+          'cache-control': 'public, max-age=60',
+          'content-type': 'text/plain',
+          etag: '"one"',
+        })
         .end(text),
     );
     const raw = async (acceptEncoding: string) =>
-      (await sendRaw(
-        door.port,
-        `GET ${PATH} HTTP/1.1\r\nhost: a.example\r\naccept-encoding: ${acceptEncoding}\r\nconnection: close\r\n\r\n`,
-      )).text;
+      (
+        await sendRaw(
+          door.port,
+          `GET ${PATH} HTTP/1.1\r\nhost: a.example\r\naccept-encoding: ${acceptEncoding}\r\nconnection: close\r\n\r\n`,
+        )
+      ).text;
     expect(await raw('gzip')).toContain('fwd=uri-miss');
     for (let round = 0; round < 2; round++) {
       const hit = await raw('gzip');
@@ -290,7 +311,9 @@ describe('many ask at once', () => {
   test('a slow client that fetches does not hold up those who wait', async () => {
     const body = Buffer.alloc(900_000, 'x');
     const { service, door, ask } = await before((_, response) =>
-      response.writeHead(200, { 'cache-control': 'public, max-age=60', 'content-length': body.byteLength }).end(body),
+      response
+        .writeHead(200, { 'cache-control': 'public, max-age=60', 'content-length': body.byteLength })
+        .end(body),
     );
     const slow = connect({ port: door.port, host: '127.0.0.1' });
     slow.on('error', () => {});
@@ -404,12 +427,14 @@ describe('bounds and purging', () => {
         const size = Number(request.url!.split('size=')[1]!.split('&')[0]);
         response.writeHead(200, { 'cache-control': 'public, max-age=60' });
         // In pieces: nobody says how long it gets.
-        for (let sent = 0; sent < size; sent += 50_000) response.write(Buffer.alloc(Math.min(50_000, size - sent)));
+        for (let sent = 0; sent < size; sent += 50_000)
+          response.write(Buffer.alloc(Math.min(50_000, size - sent)));
         response.end();
       },
       { env: { CACHE_MEMORY_MB: '1' } },
     );
-    for (let round = 0; round < 2; round++) expect((await ask(`${PATH}?size=200000`)).text).toHaveLength(200_000);
+    for (let round = 0; round < 2; round++)
+      expect((await ask(`${PATH}?size=200000`)).text).toHaveLength(200_000);
     expect(service.requests).toHaveLength(2);
     for (let index = 0; index < 30; index++) await ask(`${PATH}?size=100000&${index}`);
     const metrics = await (await fetch(`${door.internalUrl}/metrics`)).text();
@@ -427,11 +452,13 @@ describe('bounds and purging', () => {
     const { service, door, ask } = await before(says('public, max-age=60'), { ephemeral });
     const other = await gateway({ upstreams: { profile: service.url }, ephemeral });
     const purge = async (body: object) =>
-      (await fetch(`${door.internalUrl}/cache/purge`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      })).json();
+      (
+        await fetch(`${door.internalUrl}/cache/purge`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        })
+      ).json();
     await ask('/api/profiles/avatars/1/small');
     await ask('/api/profiles/avatars/2/small');
     await (await fetch(`${other.url}/api/profiles/avatars/1/small`)).text();

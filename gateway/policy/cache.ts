@@ -176,7 +176,10 @@ export function createResponseCache(options: CacheOptions): ResponseCache {
     if (reply.status >= 500 && mayBridgeError(fill.stale)) {
       counts.stale++;
       fill.settle('failed');
-      exchange.setHeader('cache-status', `${NAME}; fwd=stale; fwd-status=${reply.status}; detail=stale-if-error`);
+      exchange.setHeader(
+        'cache-status',
+        `${NAME}; fwd=stale; fwd-status=${reply.status}; detail=stale-if-error`,
+      );
       substitute(exchange, fill, reply, fill.stale!);
       return sink;
     }
@@ -335,7 +338,11 @@ function askWhetherItHolds(exchange: Exchange, { etag, headers: kept }: CachedRe
 }
 
 /** Whether the client has it already (RFC 9110, 13.2.2). */
-function holds(kept: CachedReply, ifNoneMatch: string | undefined, ifModifiedSince: string | undefined): boolean {
+function holds(
+  kept: CachedReply,
+  ifNoneMatch: string | undefined,
+  ifModifiedSince: string | undefined,
+): boolean {
   if (kept.status !== 200) return false;
   if (ifNoneMatch !== undefined) return kept.etag !== undefined && matchesEtag(ifNoneMatch, kept.etag, true);
   const lastModified = headerOf(kept.headers, 'last-modified');

@@ -15,7 +15,9 @@ const { stopAll, upstream, gateway } = startedForOneTest();
 afterEach(stopAll);
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' };
-const LARGE = JSON.stringify({ items: Array.from({ length: 200 }, (_, index) => ({ index, title: 'A lesson' })) });
+const LARGE = JSON.stringify({
+  items: Array.from({ length: 200 }, (_, index) => ({ index, title: 'A lesson' })),
+});
 const DECODE = {
   zstd: zstdDecompressSync,
   br: brotliDecompressSync,
@@ -24,7 +26,9 @@ const DECODE = {
 
 async function before(listener: (request: IncomingMessage, response: ServerResponse) => void) {
   const service = await upstream(listener);
-  const door = await gateway({ upstreams: { profile: service.url, auth: service.url, content: service.url } });
+  const door = await gateway({
+    upstreams: { profile: service.url, auth: service.url, content: service.url },
+  });
   /** The reply as bytes: fetch would decode it. */
   const ask = async (path: string, headers: Record<string, string> = {}, method = 'GET') => {
     const lines = Object.entries({ host: 'school.example', connection: 'close', ...BEARER, ...headers })
@@ -43,7 +47,10 @@ function parse(text: string) {
     head
       .split('\r\n')
       .slice(1)
-      .map((line): [string, string] => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]),
+      .map((line): [string, string] => [
+        line.slice(0, line.indexOf(':')),
+        line.slice(line.indexOf(':') + 1).trim(),
+      ]),
   );
   const body = headers.get('transfer-encoding') === 'chunked' ? unchunk(raw) : Buffer.from(raw, 'latin1');
   return { status: Number(head.slice(9, 12)), headers, body };
@@ -287,7 +294,9 @@ describe('compression', () => {
     let sent = 0;
     let closed = false;
     // Random digits compress badly: what is sent is about what arrives.
-    const block = Buffer.from(Array.from({ length: 100_000 }, () => Math.random().toString(36).slice(2)).join(''));
+    const block = Buffer.from(
+      Array.from({ length: 100_000 }, () => Math.random().toString(36).slice(2)).join(''),
+    );
     const { door } = await before(async (_, response) => {
       response.writeHead(200, { 'content-type': 'text/plain' });
       response.on('close', () => {
@@ -295,7 +304,8 @@ describe('compression', () => {
       });
       while (!closed) {
         sent += block.byteLength;
-        if (!response.write(block)) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
+        if (!response.write(block))
+          await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
       }
     });
     const socket = connect(door.port, '127.0.0.1');

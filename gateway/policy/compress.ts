@@ -40,7 +40,8 @@ export function agreeOnCoding(exchange: Exchange, reply: ResponseHead): Coding |
     if (coding) repeatWeakTag(exchange, reply.headers);
     return undefined;
   }
-  if (contentLength >= 0 && contentLength < LEAST_BYTES && (identity || contentLength === 0)) return undefined;
+  if (contentLength >= 0 && contentLength < LEAST_BYTES && (identity || contentLength === 0))
+    return undefined;
   if (!mayCompress(exchange, reply)) return undefined;
   if (!variesBy(reply.headers, 'accept-encoding')) exchange.addVary('Accept-Encoding');
   if (!coding || exchange.method === 'HEAD') return undefined;
@@ -156,7 +157,9 @@ class CompressingSink implements ReplySink, ExchangeListener {
       stream.end();
       return;
     }
-    this.emit(compressNow(this.coding, this.pieces.length === 1 ? this.pieces[0]! : Buffer.concat(this.pieces)));
+    this.emit(
+      compressNow(this.coding, this.pieces.length === 1 ? this.pieces[0]! : Buffer.concat(this.pieces)),
+    );
     this.finish(trailers);
   }
 

@@ -36,12 +36,21 @@ export async function createMaintenance(switches: Switches): Promise<(exchange: 
       },
       page
         .replace('{{message}}', () => escapeHtml(message))
-        .replace('{{until}}', () => (entry.until ? `Expected back: ${escapeHtml(readable(entry.until))}` : '')),
+        .replace('{{until}}', () =>
+          entry.until ? `Expected back: ${escapeHtml(readable(entry.until))}` : '',
+        ),
     );
   };
 }
 
-const readable = (until: string): string => `${new Date(until).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+const readable = (until: string): string =>
+  `${new Date(until).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const ENTITIES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);

@@ -24,7 +24,8 @@ interface Waiting<In, Out> {
  * items must bear being said again.)
  */
 export class GroupCommit<In, Out> {
-  #waiting: Waiting<In, Out>[] = [];
+  /** By key, those that waited longest first; a key's own items in the order of their coming. */
+  readonly #waiting = new Map<string, Waiting<In, Out>[]>();
   readonly #busy = new Set<string>();
   #underWay = 0;
   #due: ReturnType<typeof setImmediate> | undefined;
@@ -37,14 +38,18 @@ export class GroupCommit<In, Out> {
   /** Resolves with the item's result once its batch has been committed. */
   add(item: In): Promise<Out> {
     return new Promise((settle, fail) => {
-      this.#waiting.push({ item, settle, fail });
+      const key = this.options.keyOf(item);
+      const waiting = { item, settle, fail };
+      const queue = this.#waiting.get(key);
+      if (queue) queue.push(waiting);
+      else this.#waiting.set(key, [waiting]);
       this.#beginSoon();
     });
   }
 
   /** At the end of this turn of the event loop, so that what has arrived already goes along. */
   #beginSoon(): void {
-    if (this.#underWay === this.options.lanes) return;
+    if (this.#underWay === this.options.lanes || this.#waiting.size === 0) return;
     this.#due ??= setImmediate(() => {
       this.#due = undefined;
       this.#begin();
@@ -52,10 +57,9 @@ export class GroupCommit<In, Out> {
   }
 
   #begin(): void {
-    while (this.#underWay < this.options.lanes && this.#waiting.length > 0) {
-      const batch = this.#take();
+    while (this.#underWay < this.options.lanes) {
+      const { keys, batch } = this.#take();
       if (batch.length === 0) return;
-      const keys = new Set(batch.map(({ item }) => this.options.keyOf(item)));
       for (const key of keys) this.#busy.add(key);
       this.#underWay++;
       void this.#run(batch).finally(() => {
@@ -66,16 +70,20 @@ export class GroupCommit<In, Out> {
     }
   }
 
-  /** Those that may go now: in order, none whose key is under way. */
-  #take(): Waiting<In, Out>[] {
+  /** Those that may go now: none whose key is under way. */
+  #take(): { keys: string[]; batch: Waiting<In, Out>[] } {
+    const keys: string[] = [];
     const batch: Waiting<In, Out>[] = [];
-    const left: Waiting<In, Out>[] = [];
-    for (const waiting of this.#waiting) {
-      const free = batch.length < this.options.most && !this.#busy.has(this.options.keyOf(waiting.item));
-      (free ? batch : left).push(waiting);
+    for (const [key, queue] of this.#waiting) {
+      if (batch.length >= this.options.most) break;
+      if (this.#busy.has(key)) continue;
+      keys.push(key);
+      const room = this.options.most - batch.length;
+      this.#waiting.delete(key);
+      batch.push(...queue.slice(0, room));
+      if (queue.length > room) this.#waiting.set(key, queue.slice(room));
     }
-    this.#waiting = left;
-    return batch;
+    return { keys, batch };
   }
 
   async #run(batch: Waiting<In, Out>[]): Promise<void> {

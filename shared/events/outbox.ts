@@ -115,7 +115,8 @@ export function startOutboxRelay(options: {
       metrics.eventsPublished.inc({ event: row.envelope.name, outcome: ok ? 'confirmed' : 'failed' });
     });
     if (sent.length > 0) {
-      await db.updateTable('outbox').set({ published_at: new Date() }).where('id', 'in', sent).execute();
+      // One array and not a list of parameters: the server keeps its plan.
+      await sql`update outbox set published_at = ${new Date()} where id = any(${sent}::uuid[])`.execute(db);
     }
     if (failed.length > 0) {
       // The pause grows with the attempts, up to 30 s; CLAIM_SECONDS stays the bound for a dead relay.

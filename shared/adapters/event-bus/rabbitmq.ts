@@ -164,6 +164,7 @@ class Rabbit {
       const pending: Pending = { reject: settle, returned: false };
       this.#pending.set(ticket, pending);
       try {
+        this.#writeTogether(connection);
         channel.publish(
           this.#exchange,
           event.name,
@@ -194,6 +195,21 @@ class Rabbit {
         settle(unavailable('The event broker', error));
       }
     });
+  }
+
+  /** What is published in one turn of the event loop leaves in one system call instead of one for each message. */
+  #writeTogether(connection: ChannelModel): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    const { stream } = connection.connection as unknown as { stream: { cork(): void; uncork(): void } };
+    stream.cork();
+    // The library passes frames on to the stream in the next turn.
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#corked = false;
+        stream.uncork();
+      }),
+    );
   }
 
   async consume(consumer: RabbitConsumer): Promise<{ stop(): Promise<void> }> {
