@@ -5,7 +5,7 @@ import { preparePostgres } from '../shared/adapters/database/postgres.ts';
 import { SERVICES, type ServiceName } from '../shared/contracts/common.ts';
 import { createLog } from '../shared/observability/log.ts';
 import { CommonEnvironment, firstAdminOf, parseEnvironment } from '../shared/platform/environment.ts';
-import { onStopSignal } from '../shared/platform/process.ts';
+import { onStopSignal } from '../shared/platform/signals.ts';
 import { waitFor } from '../shared/wait-for.ts';
 import { PROCESS_NAMES, parseClusterOptions } from './cluster/options.ts';
 import { layOut } from './cluster/programs.ts';

@@ -15,7 +15,7 @@ import { createLog } from '../shared/observability/log.ts';
 import { createMetrics } from '../shared/observability/metrics.ts';
 import { openEmbedded } from '../shared/platform/embedded.ts';
 import { CommonEnvironment, firstAdminOf, parseEnvironment } from '../shared/platform/environment.ts';
-import { logStrayErrors, onStopSignal } from '../shared/platform/process.ts';
+import { logStrayErrors, onStopSignal } from '../shared/platform/signals.ts';
 import { VERSION } from '../shared/platform/version.ts';
 import { type RunningService, type Service, type ServiceDeps, startService } from '../shared/service.ts';
 import { type DemoAccount, demoAccounts } from './demo/accounts.ts';

@@ -204,6 +204,9 @@ export class Exchange {
     this.headText = `${text}\r\n`;
   }
 
+  /** The pieces of this reply are nobody else's: their memory may be given back once they are sent. */
+  owned = false;
+
   /** Adds to the body. Left out where a reply has none (HEAD, 204, 304). */
   writeReply(piece: Uint8Array): void {
     if (this.bodiless || piece.byteLength === 0) return;
@@ -229,7 +232,8 @@ export class Exchange {
     this.headText = '';
     this.pieces = [];
     this.gathered = 0;
-    if (headText === '' && pieces.length === 1) return this.connection.write(pieces[0]!);
+    if (headText === '' && pieces.length === 1)
+      return this.owned ? this.connection.writeOwned(pieces[0]!) : this.connection.write(pieces[0]!);
     return this.connection.writeText(headText, pieces);
   }
 

@@ -1,7 +1,7 @@
 import { createLog, type LogLevel } from '../shared/observability/log.ts';
 import { createMetrics } from '../shared/observability/metrics.ts';
 import { openClusterGateway } from '../shared/platform/cluster-gateway.ts';
-import { logStrayErrors, onStopSignal } from '../shared/platform/process.ts';
+import { logStrayErrors, onStopSignal } from '../shared/platform/signals.ts';
 import { parseGatewayConfig } from './config.ts';
 import { gatewayEnvironment } from './config-file.ts';
 import { createGateway } from './gateway.ts';

@@ -365,6 +365,7 @@ describe('architecture', () => {
       '{gateway,services/*}/main.ts',
       'deploy/**',
       'shared/platform/process.ts',
+      'shared/platform/signals.ts',
       'shared/runtime/**',
     ];
     expect(placesOf(/\bprocess\.env\b|\bBun\.env\b|\bDeno\.env\b/, entryPoints)).toEqual([]);

@@ -244,6 +244,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
   }
 
   private feed(chunk: Buffer): void {
+    // Asked now: whoever gets the body may give its memory back.
+    const size = chunk.byteLength;
     let taken: number;
     try {
       taken = this.decoder!.push(chunk);
@@ -252,7 +254,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
       this.failBody(new Problem('validation-failed', 'The body is not framed as HTTP/1.1 wants it.'));
       return;
     }
-    if (taken === chunk.byteLength || this.phase === 'closing') return;
+    if (taken === size || this.phase === 'closing') return;
     this.held = chunk.subarray(taken);
     // Answered already, as the body ended.
     if (this.phase === 'head') this.nextRequest();
@@ -310,6 +312,11 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
   write(bytes: Uint8Array): boolean {
     if (this.halfClosed) this.deadline = performance.now() + HALF_CLOSED_MS;
     return this.wire.write(bytes);
+  }
+
+  writeOwned(bytes: Uint8Array): boolean {
+    if (this.halfClosed) this.deadline = performance.now() + HALF_CLOSED_MS;
+    return this.wire.writeOwned(bytes);
   }
 
   writeText(text: string, pieces: readonly Uint8Array[]): boolean {

@@ -119,10 +119,10 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
     this.deadline = performance.now() + firstByteMs;
   }
 
-  /** False: wait for `onUpstreamDrain`. */
+  /** Takes the piece over. False: wait for `onUpstreamDrain`. */
   sendBody(piece: Uint8Array): boolean {
     if (piece.byteLength === 0) return true;
-    if (!this.chunkedRequest) return this.wire.write(piece);
+    if (!this.chunkedRequest) return this.wire.writeOwned(piece);
     return this.wire.writeText(`${piece.byteLength.toString(16)}\r\n`, [piece, CRLF]);
   }
 

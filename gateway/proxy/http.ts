@@ -239,6 +239,7 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     const { lines, overridden } = replyLines(exchange, reply, options.names);
     const length = reply.chunked ? UNKNOWN_LENGTH : reply.contentLength;
     exchange.startReply(reply.status, reply.reason, lines, length, overridden);
+    exchange.owned = this.sink === exchange;
     if (headerOf(reply.headers, 'content-type')?.startsWith('text/event-stream')) this.connection!.bePatient();
   }
 

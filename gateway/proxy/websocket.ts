@@ -80,7 +80,7 @@ export class RelayedSocket implements Waiting {
     onData: (chunk) => {
       if (this.ending && this.toClient.atBoundary) return;
       this.toClient.follow(chunk);
-      if (!this.client.write(chunk)) this.upstream.pause();
+      if (!this.client.writeOwned(chunk)) this.upstream.pause();
       if (this.pendingClose && this.toClient.atBoundary) this.sendClose();
     },
     onDrain: () => this.client.resume(),

@@ -28,6 +28,7 @@ import { login } from './operations/login.ts';
 import { changePassword, forgotPassword, resetPassword } from './operations/passwords.ts';
 import { refreshSession } from './operations/refresh-session.ts';
 import { register } from './operations/register.ts';
+import { rotateKeys } from './operations/rotate-keys.ts';
 import { resendVerification, verifyEmail } from './operations/verify-email.ts';
 import type { AuthTables } from './store/tables.ts';
 
@@ -249,7 +250,7 @@ const administratorRoutes = (tools: AuthTools): Route<AuthTables>[] => [
       access: onlyRoles(['admin']),
       replies: { 201: { description: 'The id of the new key', schema: z.object({ kid: z.string() }) } },
     },
-    async () => reply(201, { kid: await tools.keys.rotate() }),
+    async () => reply(201, { kid: await rotateKeys(tools) }),
   ),
 ];
 

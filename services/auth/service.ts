@@ -59,7 +59,9 @@ export async function createAuth(deps: ServiceDeps<AuthTables>): Promise<Service
           'content-type': 'application/json',
           // Or the reply to HEAD would say 0.
           'content-length': String(bytes.byteLength),
-          'cache-control': 'public, max-age=300',
+          // A new key signs half a minute after it was published: by then everybody has it. Should we be away, the
+          // old ones are good for as long as anybody likes.
+          'cache-control': 'public, max-age=15, stale-while-revalidate=5, stale-if-error=86400',
         });
       });
     },

@@ -9,6 +9,7 @@ import type {
 } from '../../shared/contracts/chat.ts';
 import type { Context } from '../../shared/http/context.ts';
 import type { EphemeralStore } from '../../shared/ports/ephemeral-store.ts';
+import type { SendLimit } from './operations/send-limit.ts';
 import type { SendQueue } from './operations/send-message.ts';
 import type { ChatTables } from './store/tables.ts';
 import type { WordFilter } from './word-filter/word-filter.ts';
@@ -22,6 +23,7 @@ export interface ChatTools {
   filter: WordFilter;
   /** Where messages wait for the next transaction of this process. */
   sendQueue: SendQueue;
+  sendLimit: SendLimit;
   limitScale: number;
 }
 

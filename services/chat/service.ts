@@ -10,7 +10,7 @@ import { type ChatServer, ROOM_PREFIX } from './live/names.ts';
 import { migrations } from './migrations/index.ts';
 import { applyRetention } from './operations/apply-retention.ts';
 import { endExpiredSanctions, forgetDepartures } from './operations/sanctions.ts';
-import { openSendQueue } from './operations/send-message.ts';
+import { openSendLimit, openSendQueue } from './operations/send-message.ts';
 import { openSockets } from './socket.ts';
 import type { ChatTables } from './store/tables.ts';
 import { WordFilter } from './word-filter/word-filter.ts';
@@ -28,6 +28,7 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
     live: hub,
     ephemeral: deps.ephemeral,
     filter,
+    sendLimit: openSendLimit(deps.ephemeral, deps.settings.limitScale),
     sendQueue: openSendQueue(deps.db, { live: hub, filter }, () => nudge()),
     limitScale: deps.settings.limitScale,
   };

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { announceRevoked, markRevoked } from '../../shared/auth/revocations.ts';
 import type { Message, ReactionChange } from '../../shared/contracts/chat.ts';
 import { newId } from '../../shared/ids.ts';
 import { startService } from '../../shared/service.ts';
@@ -438,12 +439,28 @@ describe('the end of a session', () => {
   test('a revoked session can do nothing even before the event comes', async () => {
     const user = await person(world, 'Dora');
     const client = await connect(world.url, user.token);
-    await world.deps.ephemeral.set(`revoked:${user.caller.sessionId}`, '1', 60_000);
+    // As auth does before it answers a logout.
+    await markRevoked(world.deps.ephemeral, [user.caller.sessionId], 60_000);
+    await announceRevoked(world.deps.ephemeral, [user.caller.sessionId]);
+    await new Promise((resolve) => setTimeout(resolve, 20)); // between processes
     const ended = next(client, 'session:ended');
     expect(await ask(client, 'presence:list', { roomId: school.roomId })).toMatchObject({
       ok: false,
       error: { code: 'unauthenticated' },
     });
+    expect(await ended).toEqual({ reason: 'session-revoked' });
+  });
+
+  test('a revoked session whose announcement was lost is refused within a second', async () => {
+    const user = await person(world, 'Dan');
+    const client = await connect(world.url, user.token);
+    const ended = next(client, 'session:ended');
+    await must(client, 'auth:refresh', { token: user.token });
+    await markRevoked(world.deps.ephemeral, [user.caller.sessionId], 60_000);
+    await until(async () => {
+      const ack = await ask(client, 'presence:list', { roomId: school.roomId });
+      return !ack.ok && ack.error.code === 'unauthenticated';
+    }, 1_000);
     expect(await ended).toEqual({ reason: 'session-revoked' });
   });
 

@@ -143,7 +143,8 @@ export const profileRoutes = (tools: ProfileTools): Route<ProfileTables>[] => [
     async (context, { params, request }) => {
       const headers = {
         etag: `"${params.avatarId}-${params.size}"`,
-        'cache-control': 'public, max-age=31536000, immutable',
+        // Browsers need not ask again; who keeps it for many forgets it in time when it was removed.
+        'cache-control': 'public, max-age=31536000, s-maxage=300, immutable',
       };
       const known = request.headers.get('if-none-match');
       if (known && matchesEtag(known, headers.etag, true)) {

@@ -22,6 +22,7 @@ export async function createProfile(deps: ServiceDeps<ProfileTables>): Promise<S
   const drawer = createImageDrawer();
   const tools: ProfileTools = {
     objects: deps.objects,
+    ephemeral: deps.ephemeral,
     settings: deps.settings,
     drawAvatar: (picture) => drawer.draw(picture, AVATARS),
   };

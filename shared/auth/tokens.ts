@@ -159,7 +159,7 @@ export function createTokenVerifier(
     const entry = cache.get(text) ?? (await identified(text, token));
     const { session, caller } = entry;
     if (Date.now() >= entry.endsAt) throw new Problem('token-expired');
-    if (!session.revoked && !storeAway) await askTogether(session).catch(onStoreLost);
+    if (!session.revoked && !storeAway) await ask([session]).catch(onStoreLost);
     if (session.revoked) throw new Problem('unauthenticated', 'This session is over. Sign in again.');
     if (session.role !== null && session.role !== caller.role)
       throw new Problem('token-expired', 'Your role has changed. Refresh the token.');
@@ -204,24 +204,6 @@ export function createTokenVerifier(
     const entry = { caller, session, endsAt: (caller.expiresAt + CLOCK_TOLERANCE) * 1_000, used: false };
     cache.set(text, entry);
     return entry;
-  }
-
-  let together: { sessions: Set<Session>; asked: Promise<void> } | undefined;
-
-  /** One question for all who want to know in this turn of the event loop. */
-  function askTogether(session: Session): Promise<void> {
-    if (together === undefined) {
-      const sessions = new Set<Session>();
-      const turn = new Promise<void>((resolve) => {
-        setImmediate(() => {
-          together = undefined;
-          resolve();
-        });
-      });
-      together = { sessions, asked: turn.then(() => ask([...sessions])) };
-    }
-    together.sessions.add(session);
-    return together.asked;
   }
 
   async function ask(asked: Session[]): Promise<void> {

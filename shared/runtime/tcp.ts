@@ -7,7 +7,7 @@
 export interface WireOwner {
   /** `chunk` is the owner's to keep. */
   onData(chunk: Buffer): void;
-  /** Everything that was written has gone to the kernel. Called only after a `write` that answered false. */
+  /** Everything that had waited has gone to the kernel. */
   onDrain(): void;
   /** The other side sends no more; we still may. */
   onEnd(): void;
@@ -28,8 +28,10 @@ export interface Wire {
   /** `performance.now()` when the kernel last took bytes that had waited, or they began to wait. */
   readonly progressAt: number;
   readonly closed: boolean;
-  /** False: wait for `onDrain`. */
+  /** False: enough waits here; go on at `onDrain`. */
   write(bytes: Uint8Array): boolean;
+  /** The same, for bytes that nobody looks at afterwards: the memory of a large chunk is given back at once. */
+  writeOwned(bytes: Uint8Array): boolean;
   /** The same for a text of latin1 characters and what follows it: one system call where they are small together. */
   writeText(text: string, pieces: readonly Uint8Array[]): boolean;
   pause(): void;
@@ -168,6 +170,29 @@ type BunSocket = Bun.Socket<BunWire>;
 
 const NOBODY: WireOwner = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
 
+/**
+ * So much may wait in a connection before its writer is held up: while the kernel sends the last chunk, the next one
+ * is read (a download of 1 GiB: 0.61 s instead of 0.79 s).
+ */
+const ENOUGH_PENDING_BYTES = 262_144;
+
+interface Outgoing {
+  bytes: Uint8Array;
+  owned: boolean;
+}
+
+const LARGE_CHUNK_BYTES = 65_536;
+
+const isWholeChunk = (bytes: Uint8Array): boolean =>
+  bytes.byteLength >= LARGE_CHUNK_BYTES && bytes.byteLength === bytes.buffer.byteLength;
+
+/**
+ * Frees what a chunk holds by moving it into nothing. Left to the collector, which sees only the small object around it,
+ * a fast download has some 60 MB of used chunks about, and the next chunk gets fresh pages instead of the last one's.
+ */
+const giveBack = (bytes: Uint8Array): void =>
+  void (bytes.buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+
 class BunWire implements Wire {
   owner: WireOwner = NOBODY;
   remoteAddress = '';
@@ -175,7 +200,7 @@ class BunWire implements Wire {
   progressAt = 0;
   closed = false;
   private socket: BunSocket | undefined;
-  private waiting: Uint8Array[] = [];
+  private waiting: Outgoing[] = [];
   private ending = false;
   private paused = false;
 
@@ -186,17 +211,28 @@ class BunWire implements Wire {
   }
 
   write(bytes: Uint8Array): boolean {
+    return this.send(bytes, false);
+  }
+
+  writeOwned(bytes: Uint8Array): boolean {
+    return this.send(bytes, isWholeChunk(bytes));
+  }
+
+  private send(bytes: Uint8Array, owned: boolean): boolean {
     if (this.closed || this.ending) return true;
     let taken = 0;
     if (this.waiting.length === 0 && this.socket) {
       taken = this.socket.write(bytes);
-      if (taken === bytes.byteLength) return true;
+      if (taken === bytes.byteLength) {
+        if (owned) giveBack(bytes);
+        return true;
+      }
       // -1: the connection has just ended; `close` follows.
       if (taken < 0) taken = 0;
       this.progressAt = performance.now();
     }
-    this.keep(taken === 0 ? bytes : bytes.subarray(taken));
-    return false;
+    this.keep(taken === 0 ? bytes : bytes.subarray(taken), owned);
+    return this.pending < ENOUGH_PENDING_BYTES;
   }
 
   writeText(text: string, pieces: readonly Uint8Array[]): boolean {
@@ -215,12 +251,12 @@ class BunWire implements Wire {
     const taken = this.socket.write(gathered, 0, size);
     if (taken === size) return true;
     this.progressAt = performance.now();
-    this.keep(Buffer.from(gathered.subarray(Math.max(0, taken), size)));
+    this.keep(Buffer.from(gathered.subarray(Math.max(0, taken), size)), false);
     return false;
   }
 
-  private keep(bytes: Uint8Array): void {
-    this.waiting.push(bytes);
+  private keep(bytes: Uint8Array, owned: boolean): void {
+    this.waiting.push({ bytes, owned });
     this.pending += bytes.byteLength;
   }
 
@@ -228,15 +264,17 @@ class BunWire implements Wire {
     if (this.waiting.length === 0) return;
     while (this.waiting.length > 0) {
       const first = this.waiting[0]!;
-      const taken = this.socket!.write(first);
+      const { bytes, owned } = first;
+      const taken = this.socket!.write(bytes);
       if (taken <= 0) return;
       this.progressAt = performance.now();
       this.pending -= taken;
-      if (taken < first.byteLength) {
-        this.waiting[0] = first.subarray(taken);
+      if (taken < bytes.byteLength) {
+        first.bytes = bytes.subarray(taken);
         return;
       }
       this.waiting.shift();
+      if (owned) giveBack(bytes);
     }
     if (this.ending) this.socket!.shutdown();
     else this.owner.onDrain();
@@ -284,21 +322,8 @@ class BunWire implements Wire {
   }
 }
 
-/** Chunks of large bodies, in bytes: the collector sees the small objects that hold them, not what they hold. */
-const BULK_CHUNK_BYTES = 65_536;
-const BULK_BYTES_PER_COLLECTION = 16 * 1024 ** 2;
-let bulkBytes = 0;
-
-function countBulk(bytes: number): void {
-  bulkBytes += bytes;
-  if (bulkBytes < BULK_BYTES_PER_COLLECTION) return;
-  bulkBytes = 0;
-  Bun.gc(true)
-}
-
 const handlers = {
   data(socket: BunSocket, chunk: Buffer): void {
-    if (chunk.byteLength >= BULK_CHUNK_BYTES) countBulk(chunk.byteLength);
     socket.data.owner.onData(chunk);
   },
   drain(socket: BunSocket): void {

@@ -185,7 +185,7 @@ export async function fuzzGateway(options: FuzzOptions): Promise<FuzzCounts> {
   const door = await startGatewayProcess({
     upstreams: { chat: service.url, content: service.url },
     env: { ...QUIET, LYCEUM_LIMIT_SCALE: '1000000' },
-    timings: { lingerMs: 20, headMs: 2_000, jsonBodyMs: 2_000, uploadWindowMs: 2_000, keepAliveMs: 2_000 },
+    timings: { lingerMs: 20, headMs: 60_000, jsonBodyMs: 60_000, uploadWindowMs: 60_000 },
   });
   const filesAtStart = door.openFiles();
   const counts: FuzzCounts = { connections: 0, sound: 0, seen: 0, replies: 0, refused: 0 };
@@ -207,7 +207,10 @@ export async function fuzzGateway(options: FuzzOptions): Promise<FuzzCounts> {
         }
       }),
     );
-    if (failures.length > 0) throw new Error(failures.join('\n'));
+    if (failures.length > 0)
+      throw new Error(
+        `${failures.join('\n')}\ngateway ${door.alive() ? 'lives' : 'has ended'}: ${door.complaints()}`,
+      );
     checkService(service, counts, sound);
     await checkGateway(door, filesAtStart);
     return counts;

@@ -187,10 +187,13 @@ export class Connection {
     }
   }
 
-  /** The session may have been ended since the last event, on any process. Signatures are cached by the verifier. */
+  /**
+   * The session may have been ended since the last event, on any process. Every process hears of it at once and makes
+   * sure twice a second, so only now and then the store is asked.
+   */
   async #verify(): Promise<void> {
     try {
-      this.#caller = await this.deps.tokens.verify(this.#token);
+      this.#caller = this.deps.tokens.known(this.#token) ?? (await this.deps.tokens.verify(this.#token));
     } catch (error) {
       // An expired token can still be renewed; a session that is over can't.
       if (error instanceof Problem && error.code === 'unauthenticated')

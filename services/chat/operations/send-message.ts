@@ -3,10 +3,11 @@ import type { Message, NewMessage } from '../../../shared/contracts/chat.ts';
 import { GroupCommit } from '../../../shared/db/group-commit.ts';
 import { transaction } from '../../../shared/db/transaction.ts';
 import { Problem } from '../../../shared/errors.ts';
-import type { TokenDecision } from '../../../shared/ports/ephemeral-store.ts';
+import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { ChatContext, ChatTools, Live } from '../context.ts';
 import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
+import { SendLimit } from './send-limit.ts';
 import { type Send, type Sent, type Stored, storeMessages } from './store-messages.ts';
 
 /** Messages of one person to one room: a burst, then so many a second. */
@@ -45,6 +46,10 @@ export async function postMessage(context: ChatContext, tools: ChatTools, send: 
   return settled(stored.outcomes[0]!);
 }
 
+/** How much one person may say in one room; `scale` multiplies it. */
+export const openSendLimit = (store: EphemeralStore, scale: number): SendLimit =>
+  new SendLimit(store, { capacity: SEND_BURST * scale, perSecond: SEND_PER_SECOND * scale });
+
 /** Where messages wait for the next transaction of this process. */
 export type SendQueue = GroupCommit<Send, Sent | Problem>;
 
@@ -74,14 +79,10 @@ function settled(outcome: Sent | Problem): Sent {
   return outcome;
 }
 
-/** Throws `rate-limited`. While the store is away nobody is limited: talking matters more. */
+/** Throws `rate-limited`. */
 async function limitSending(context: ChatContext, tools: ChatTools, roomId: string): Promise<void> {
-  const decision = await tools.ephemeral
-    .takeTokens(`chat:send:${context.caller.userId}:${roomId}`, {
-      capacity: SEND_BURST * tools.limitScale,
-      perSecond: SEND_PER_SECOND * tools.limitScale,
-    })
-    .catch((): TokenDecision => ({ allowed: true, remaining: 0, resetMs: 0 }));
+  const taken = tools.sendLimit.take(`chat:send:${context.caller.userId}:${roomId.toLowerCase()}`);
+  const decision = taken instanceof Promise ? await taken : taken;
   if (decision.allowed) return;
   throw new Problem('rate-limited', 'You are sending too fast. Wait a moment.', {
     retryAfter: decision.resetMs / 1000,

@@ -34,7 +34,8 @@ export async function sendBytes(
     etag,
     'last-modified': lastModified,
     'accept-ranges': 'bytes',
-    'cache-control': 'private, no-cache',
+    // No coding on the way: ranges, lengths and tags are those of the bytes.
+    'cache-control': 'private, no-cache, no-transform',
     vary: 'authorization',
     'x-content-type-options': 'nosniff',
     'content-security-policy': "sandbox; default-src 'none'",

@@ -94,7 +94,7 @@ test('a new avatar replaces the old one; removing it leaves none', async () => {
   expect((await fetch(local(second.large))).status).toBe(404);
   expect((await world.call('GET', '/api/profiles/me', { as: ada })).body.avatar).toBeNull();
 
-  await sweepAvatars(systemContext(world.deps), { objects: world.deps.objects });
+  await sweepAvatars(systemContext(world.deps), world.deps);
   const key = avatarKey(new URL(second.large).pathname.split('/').at(-2)!, 'large');
   expect(await world.deps.objects.size(key)).toBeUndefined();
 });
@@ -108,7 +108,7 @@ test('an upload that was cut off by a crash is swept away, a fresh one is not', 
   }
   const past = new Date(Date.now() - 3_600_000);
   await world.db.updateTable('avatars').set({ changed_at: past }).where('id', '=', old).execute();
-  await sweepAvatars(systemContext(world.deps), { objects: world.deps.objects });
+  await sweepAvatars(systemContext(world.deps), world.deps);
   expect(await world.deps.objects.size(avatarKey(old, 'small'))).toBeUndefined();
   expect(await world.deps.objects.size(avatarKey(fresh, 'small'))).toBe(1);
 });

@@ -56,6 +56,7 @@ class Rabbit {
   #wait: number = BACKOFF_MS[0];
   #closed = false;
   #sequence = 0;
+  #corked = false;
   readonly #exchange: string;
   readonly #options: RabbitOptions;
 
