@@ -74,6 +74,8 @@ export interface GatewayConfig {
   socketsPerAddress: number;
   /** PEM files: the public port speaks TLS. Read again now and then and on reload. */
   tls: { certFile: string; keyFile: string } | undefined;
+  /** With TLS, HTTP/2 for clients that ask for it. */
+  http2: boolean;
   /** A plain port that only sends clients to `publicUrl`. */
   redirectPort: number | undefined;
   /** What the response cache may hold, in bytes; 0: nothing. */
@@ -134,6 +136,7 @@ const GatewayEnvironment = CommonEnvironment.extend({
   ACCESS_LOG_SAMPLE: z.coerce.number().min(0).max(1).default(1),
   TLS_CERT_FILE: z.string().optional(),
   TLS_KEY_FILE: z.string().optional(),
+  HTTP2: z.enum(['on', 'off']).default('off'),
   REDIRECT_PORT: port.optional(),
   CACHE_MEMORY_MB: z.coerce.number().min(0).max(16_384).default(64),
   UPSTREAM_MAX_IN_FLIGHT: inFlight.default(DEFAULT_UPSTREAM_SETTINGS.maxInFlight),
@@ -153,6 +156,7 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
   const faults = [];
   if (!tls && (certFile || keyFile)) faults.push('TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither');
   if (!tls && parsed.REDIRECT_PORT !== undefined) faults.push('REDIRECT_PORT: needs TLS_CERT_FILE');
+  if (!tls && parsed.HTTP2 === 'on') faults.push('HTTP2: needs TLS_CERT_FILE');
   const publicUrl = parsed.PUBLIC_URL ?? `${tls ? 'https' : 'http'}://localhost:${parsed.PORT}`;
   if (tls && !publicUrl.startsWith('https://'))
     faults.push('PUBLIC_URL: must be https where TLS_CERT_FILE is set');
@@ -185,6 +189,7 @@ export function parseGatewayConfig(env: Environment): GatewayConfig {
     },
     socketsPerAddress: parsed.SOCKETS_PER_ADDRESS,
     tls,
+    http2: parsed.HTTP2 === 'on',
     redirectPort: parsed.REDIRECT_PORT,
     cacheBytes: parsed.CACHE_MEMORY_MB * 1_048_576,
     accessLogSample: parsed.ACCESS_LOG_SAMPLE,

@@ -309,7 +309,10 @@ describe('limits', () => {
       const told = async (path: string) => (await fetch(door.internalUrl + path)).text();
       await eventually(async () => (await told('/metrics')).includes('store="local"'));
       expect(await told('/metrics')).toContain('lyceum_gateway_limits_degraded{service="gateway"} 1');
-      expect(JSON.parse(await told('/readyz'))).toMatchObject({ ready: false, dependencies: { limits: { ok: false } } });
+      expect(JSON.parse(await told('/readyz'))).toMatchObject({
+        ready: false,
+        dependencies: { limits: { ok: false } },
+      });
     });
   }
 });

@@ -216,7 +216,7 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   const server = listenHttp({
     ...listening,
     port: config.port,
-    ...(tls ? { tls } : {}),
+    ...(tls ? { tls, http2: config.http2 } : {}),
     onRequest(exchange) {
       metrics.inFlight.now++;
       run(exchange, 0);
@@ -255,7 +255,8 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
       options.readConfig &&
       (() => {
         const next = options.readConfig!();
-        if (!next.tls !== !config.tls) throw new Error('TLS_CERT_FILE: TLS is switched on and off at a start only');
+        if (!next.tls !== !config.tls)
+          throw new Error('TLS_CERT_FILE: TLS is switched on and off at a start only');
         if (next.tls) readTlsFiles(next.tls);
         return next;
       }),

@@ -291,23 +291,27 @@ export function createRouteTable(
       let found: Route | undefined;
       let open: string[] | undefined;
       let openFits = false;
+      let allowed: string[] | undefined;
       for (const line of candidates) {
         if (!fits(line, path)) continue;
         const { route } = line;
-        const methodFits = !route.methods || route.methods.includes(method as Method);
+        const methods = route.methods ?? METHODS;
+        const methodFits = methods.includes(method as Method);
         if (methodFits) found ??= route;
+        else allowed = [...(allowed ?? []), ...methods];
         if (route.token !== 'none') continue;
-        open ??= [];
-        open.push(...(route.methods ?? METHODS));
+        open = [...(open ?? []), ...methods];
         openFits ||= methodFits;
       }
-      if (open && !openFits)
-        throw new Problem('method-not-allowed', undefined, { headers: { allow: [...new Set(open)].join(', ') } });
-      if (!found) throw new Problem('not-found', 'There is no such route.');
-      return found;
+      if (open && !openFits) throw notAllowed(open);
+      if (found) return found;
+      throw allowed ? notAllowed(allowed) : new Problem('not-found', 'There is no such route.');
     },
   };
 }
+
+const notAllowed = (methods: readonly string[]): Problem =>
+  new Problem('method-not-allowed', undefined, { headers: { allow: [...new Set(methods)].join(', ') } });
 
 function fits({ segments, open }: Line, path: string): boolean {
   let position = 0;
@@ -316,7 +320,8 @@ function fits({ segments, open }: Line, path: string): boolean {
     const start = position + 1;
     let end = path.indexOf('/', start);
     if (end < 0) end = path.length;
-    if (segment.charCodeAt(0) === OPEN_BRACE ? end === start : !isSegment(path, start, end, segment)) return false;
+    if (segment.charCodeAt(0) === OPEN_BRACE ? end === start : !isSegment(path, start, end, segment))
+      return false;
     position = end;
   }
   return open || position === path.length;

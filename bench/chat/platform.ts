@@ -65,6 +65,7 @@ export async function openStage(): Promise<Stage> {
   };
 
   const common = {
+    ...(process.env.BENCH_GROWTH ? { BUN_JSC_heapGrowthMaxIncrease: process.env.BENCH_GROWTH } : {}),
     PATH: process.env.PATH ?? '',
     HOME: process.env.HOME ?? '',
     NODE_ENV: 'production',

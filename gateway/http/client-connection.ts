@@ -376,6 +376,13 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     this.wire.destroy();
   }
 
+  /** Nothing was said yet, and it won't be HTTP/1.1: the wire is somebody else's. */
+  leave(): void {
+    this.phase = 'detached';
+    this.door.deadlines.forget(this);
+    this.door.onClosed(this);
+  }
+
   /** Hands the bytes over to whoever speaks another protocol from here on. */
   detach(): { wire: Wire; rest: Buffer | undefined } {
     this.phase = 'detached';

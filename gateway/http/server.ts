@@ -1,10 +1,11 @@
 import { Problem, problemBody } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
-import { listenTcp, type TlsFiles } from '../../shared/runtime/tcp.ts';
+import { listenTcp, type TlsFiles, type Wire } from '../../shared/runtime/tcp.ts';
 import type { Exchange } from '../exchange.ts';
 import { ClientConnection, type ClientDoor, type ClientTimings } from './client-connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { BadHead } from './head.ts';
+import { Http2Connection, type Http2Door } from './http2.ts';
 
 export interface HttpServerOptions {
   hostname: string;
@@ -13,6 +14,8 @@ export interface HttpServerOptions {
   /** Lets several processes listen on one port (SO_REUSEPORT); the kernel spreads connections over them. */
   reusePort: boolean;
   tls?: TlsFiles;
+  /** With TLS: HTTP/2 for who asks for it. */
+  http2?: boolean;
   timings: ClientTimings;
   deadlines: Deadlines;
   onRequest(exchange: Exchange): void;
@@ -31,9 +34,10 @@ export interface HttpServer {
   stop(graceMs: number): Promise<void>;
 }
 
-/** The gateway's HTTP/1.1 server (RFC 9112). Throws with the reason when the address can't be had. */
+/** The gateway's server of HTTP/1.1 (RFC 9112), and of HTTP/2 if asked for. Throws with the reason when the address can't be had. */
 export function listenHttp(options: HttpServerOptions): HttpServer {
   const open = new Set<ClientConnection>();
+  const sessions = new Set<Http2Connection>();
   let onAllClosed: (() => void) | undefined;
 
   const door: ClientDoor & { stopping: boolean } = {
@@ -48,7 +52,21 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
     },
     onClosed(connection) {
       open.delete(connection);
-      if (open.size === 0) onAllClosed?.();
+      if (open.size + sessions.size === 0) onAllClosed?.();
+    },
+  };
+  const connect = (wire: Wire): ClientConnection => {
+    const connection = new ClientConnection(wire, door);
+    open.add(connection);
+    return connection;
+  };
+  const http2Door: Http2Door = {
+    deadlines: options.deadlines,
+    keepAliveMs: options.timings.keepAliveMs,
+    connect,
+    onClosed(session) {
+      sessions.delete(session);
+      if (open.size + sessions.size === 0) onAllClosed?.();
     },
   };
   const listener = listenTcp({
@@ -56,11 +74,16 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
     port: options.port,
     reusePort: options.reusePort,
     tls: options.tls,
-    onConnection(wire) {
-      const connection = new ClientConnection(wire, door);
-      open.add(connection);
-      return connection;
-    },
+    alternative: options.http2
+      ? {
+          protocol: 'h2',
+          onChosen(wire) {
+            (wire.owner as ClientConnection).leave();
+            sessions.add(new Http2Connection(wire, http2Door));
+          },
+        }
+      : undefined,
+    onConnection: connect,
   });
 
   return {
@@ -73,7 +96,8 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
       door.stopping = true;
       listener.stop();
       for (const connection of open) connection.drain();
-      if (open.size === 0) return;
+      for (const session of sessions) session.drain();
+      if (open.size + sessions.size === 0) return;
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         onAllClosed = resolve;
@@ -81,6 +105,7 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
       });
       clearTimeout(timer);
       for (const connection of open) connection.destroy();
+      for (const session of sessions) session.destroy();
     },
   };
 }

@@ -8,7 +8,14 @@ import {
   untilCloseDecoder,
 } from './body-decoder.ts';
 import type { Deadlines, Waiting } from './deadlines.ts';
-import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from './head.ts';
+import {
+  BadHead,
+  endOfHead,
+  hasBareLineFeed,
+  MAX_HEAD_BYTES,
+  parseResponseHead,
+  type ResponseHead,
+} from './head.ts';
 import type { HeaderList } from './headers.ts';
 
 /** How long an upstream may take for what, in milliseconds. */
@@ -413,7 +420,8 @@ export class ConnectionPool {
     const at = this.idle.indexOf(connection);
     if (at >= 0) this.idle.splice(at, 1);
     // A connection that is gone without an answer to those in line: somebody must open another.
-    if (this.waiting.length > this.connecting && this.all.size < ENOUGH_CONNECTIONS && !this.closed) this.connect();
+    if (this.waiting.length > this.connecting && this.all.size < ENOUGH_CONNECTIONS && !this.closed)
+      this.connect();
   }
 
   get size(): number {

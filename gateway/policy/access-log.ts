@@ -1,8 +1,8 @@
 import { createLineLog, type Log } from '../../shared/observability/log.ts';
 import type { Series } from '../../shared/observability/quick-histogram.ts';
 import type { Exchange } from '../exchange.ts';
-import { isKnownMethod } from './method.ts';
 import type { GatewayMetrics } from '../metrics.ts';
+import { isKnownMethod } from './method.ts';
 
 export interface AccessLog {
   /** Once the reply has gone out, or was cut off. */
@@ -16,7 +16,11 @@ export interface AccessLog {
  * that was given up on counts as 499, as nginx writes it. Of the requests that went well only the share `accessLogSample` is
  * written; what failed always is.
  */
-export function createAccessLog(log: Log, metrics: GatewayMetrics, config: { accessLogSample: number }): AccessLog {
+export function createAccessLog(
+  log: Log,
+  metrics: GatewayMetrics,
+  config: { accessLogSample: number },
+): AccessLog {
   const lines = createLineLog(log, 'gateway');
   let share = 0;
   /** By route, then by status and method: the series of the few combinations there are. */

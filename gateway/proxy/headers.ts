@@ -61,7 +61,8 @@ export function requestHead(exchange: Exchange, upstreamHost: string, names: For
   let via = '';
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index]!;
-    if (NOT_FORWARDED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.includes('_')) continue;
+    if (NOT_FORWARDED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.includes('_'))
+      continue;
     if (name.charCodeAt(0) === LETTER_X && OUR_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
     if (name === 'tracestate' && !exchange.continuesTrace) continue;
     if (name === 'via' && names.via !== '') {
@@ -100,7 +101,12 @@ export function replyLines(
   let dated = false;
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index]!;
-    if (NOT_RELAYED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.startsWith('access-control-')) continue;
+    if (
+      NOT_RELAYED.has(name) ||
+      (hopByHop.length > 0 && hopByHop.includes(name)) ||
+      name.startsWith('access-control-')
+    )
+      continue;
     const value = headers[index + 1]!;
     if (name === 'via' && names.via !== '') {
       via += `${value}, `;

@@ -12,7 +12,13 @@ import type {
 import type { GatewayMetrics } from '../metrics.ts';
 import type { UpstreamPool } from '../upstreams/pool.ts';
 import type { Outcome, Replica } from '../upstreams/replica.ts';
-import { agreeOnLimit, type ForwardingHeaders, informationLines, replyLines, requestHead } from './headers.ts';
+import {
+  agreeOnLimit,
+  type ForwardingHeaders,
+  informationLines,
+  replyLines,
+  requestHead,
+} from './headers.ts';
 
 export type HttpPool = UpstreamPool<ConnectionPool>;
 export type HttpReplica = Replica<ConnectionPool>;
@@ -203,7 +209,13 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     const { rule, pool } = this;
     const waited = performance.now() - this.sentAt;
     if (waited >= rule.firstByteMs) return 0;
-    if (!this.streams && this.isHarmless() && this.hasAlternative() && this.attempts <= rule.retries && pool.mayRetry()) {
+    if (
+      !this.streams &&
+      this.isHarmless() &&
+      this.hasAlternative() &&
+      this.attempts <= rule.retries &&
+      pool.mayRetry()
+    ) {
       this.options.metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'slow' });
       this.connection?.abandon();
       this.tried = [...(this.tried ?? []), this.replica!];
@@ -240,7 +252,8 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
     const length = reply.chunked ? UNKNOWN_LENGTH : reply.contentLength;
     exchange.startReply(reply.status, reply.reason, lines, length, overridden);
     exchange.owned = this.sink === exchange;
-    if (headerOf(reply.headers, 'content-type')?.startsWith('text/event-stream')) this.connection!.bePatient();
+    if (headerOf(reply.headers, 'content-type')?.startsWith('text/event-stream'))
+      this.connection!.bePatient();
   }
 
   onReplyData(piece: Buffer): void {

@@ -9,7 +9,13 @@ import { createApp } from './app.ts';
 import { reply, routeFor } from './route.ts';
 
 const route = routeFor<KernelTables>();
-const tokens = { verify: () => Promise.reject(new Error('unused')), fromHeader: async () => undefined, known: () => undefined, knownHeader: () => undefined, close: async () => {} };
+const tokens = {
+  verify: () => Promise.reject(new Error('unused')),
+  fromHeader: async () => undefined,
+  known: () => undefined,
+  knownHeader: () => undefined,
+  close: async () => {},
+};
 
 const app = createApp({
   service: 'content',

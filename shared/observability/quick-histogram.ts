@@ -1,4 +1,9 @@
-import { Histogram, type HistogramConfiguration, type MetricObjectWithValues, type MetricValue } from 'prom-client';
+import {
+  Histogram,
+  type HistogramConfiguration,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from 'prom-client';
 
 export interface Series {
   values: readonly (string | number)[];
@@ -32,7 +37,11 @@ export class QuickHistogram extends Histogram<string> {
     const key = `${first} ${second} ${third}`;
     let series = this.series.get(key);
     if (!series) {
-      series = { values: [first, second, third], counts: Array<number>(this.bounds.length + 1).fill(0), sum: 0 };
+      series = {
+        values: [first, second, third],
+        counts: Array<number>(this.bounds.length + 1).fill(0),
+        sum: 0,
+      };
       this.series.set(key, series);
     }
     return series;
@@ -63,7 +72,14 @@ export class QuickHistogram extends Histogram<string> {
       values.push({ metricName: `${name}_sum`, labels, value: sum });
       values.push({ metricName: `${name}_count`, labels, value: total });
     }
-    return { name, help, type: 'histogram' as never, aggregator, collect: () => {}, values } as MetricObjectWithValues<MetricValue<string>>;
+    return {
+      name,
+      help,
+      type: 'histogram' as never,
+      aggregator,
+      collect: () => {},
+      values,
+    } as MetricObjectWithValues<MetricValue<string>>;
   }
 
   /** What the registry asks for when it writes the text format. */

@@ -66,9 +66,11 @@ export function listenTcp(options: {
   /** Several processes on one port (SO_REUSEPORT): the kernel spreads connections over them. */
   reusePort: boolean;
   tls?: TlsFiles | undefined;
+  /** With TLS, what is offered to clients besides HTTP/1.1 (ALPN, RFC 7301), and who is told that one has taken it. */
+  alternative?: { protocol: string; onChosen: (wire: Wire) => void } | undefined;
   onConnection: (wire: Wire) => WireOwner;
 }): Listener {
-  const { hostname, port, reusePort, onConnection } = options;
+  const { hostname, port, reusePort, alternative, onConnection } = options;
   const socket = {
     ...handlers,
     open(opened: BunSocket) {
@@ -85,8 +87,15 @@ export function listenTcp(options: {
     Bun.listen<BunWire>({
       ...where,
       allowHalfOpen: true,
-      ...(tls ? { tls, socket: { ...socket, handshake: onHandshake } } : { socket }),
+      ...(tls ? { tls: { ...tls, ...offer }, socket: { ...socket, handshake: onHandshake } } : { socket }),
     } as Bun.TCPSocketListenOptions<BunWire>) as Bun.TCPSocketListener<BunWire> & { fd: number };
+  const offer = alternative ? { ALPNProtocols: protocolList([alternative.protocol, 'http/1.1']) } : {};
+  // Only if somebody hears of handshakes, the runtime tells of a connection before its own is done: whoever never ends
+  // one would be kept for ever.
+  function onHandshake(opened: BunSocket & { alpnProtocol?: string | false }, succeeded: boolean): void {
+    if (!succeeded) opened.data.destroy();
+    else if (alternative && opened.alpnProtocol === alternative.protocol) alternative.onChosen(opened.data);
+  }
   let listener = listen({ hostname, port, reusePort }, options.tls);
   return {
     port: listener.port,
@@ -108,13 +117,9 @@ export function listenTcp(options: {
   };
 }
 
-/**
- * Only if there is somebody to hear of handshakes, the runtime tells of a connection before its own is done: whoever
- * never ends one would be kept for ever.
- */
-function onHandshake(socket: BunSocket, succeeded: boolean): void {
-  if (!succeeded) socket.data.destroy();
-}
+/** RFC 7301, 3.1: each with its length in front. */
+const protocolList = (names: readonly string[]): Buffer =>
+  Buffer.concat(names.map((name) => Buffer.from([name.length, ...Buffer.from(name)])));
 
 interface ForeignFunctions {
   dlopen(

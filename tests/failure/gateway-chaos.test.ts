@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts } from '../../deploy/ports.ts';
-import { createSigningKey } from '../../shared/testing/access-tokens.ts';
+import { newTestKey } from '../../shared/testing/access-tokens.ts';
 import { realServer } from '../../shared/testing/servers.ts';
 import { type TcpProxy, tcpProxy } from '../../shared/testing/tcp-proxy.ts';
 import { only } from '../gateway/messages.ts';
@@ -32,9 +32,13 @@ class ReplicaProcess {
   ) {}
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [join(import.meta.dir, 'chaos-replica.ts'), String(this.port), this.dir], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [join(import.meta.dir, 'chaos-replica.ts'), String(this.port), this.dir],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    );
     this.child = child;
     await new Promise<void>((resolve, reject) => {
       child.stdout.once('data', () => resolve());
@@ -72,7 +76,7 @@ describe.skipIf(!redis)('chaos behind the gateway', () => {
   let bearer: string;
 
   beforeAll(async () => {
-    const key = await createSigningKey('chaos');
+    const key = await newTestKey('chaos');
     bearer = `Authorization: Bearer ${await key.sign()}\r\n`;
     auth = createServer((_, response) => void response.end(JSON.stringify({ keys: [key.publicJwk] })));
     const ports = (await freePorts(5)) as [number, number, number, number, number];
@@ -96,14 +100,17 @@ describe.skipIf(!redis)('chaos behind the gateway', () => {
         UPSTREAM_CHECK_MS: '500',
         UPSTREAM_CHAT: replicas.map((replica) => `http://127.0.0.1:${replica.port}`).join(),
         ...Object.fromEntries(
-          ['AUTH', 'CONTENT', 'PROFILE', 'NOTIFICATIONS', 'ANALYTICS'].map((name) => [`UPSTREAM_${name}`, authUrl]),
+          ['AUTH', 'CONTENT', 'PROFILE', 'NOTIFICATIONS', 'ANALYTICS'].map((name) => [
+            `UPSTREAM_${name}`,
+            authUrl,
+          ]),
         ),
       },
     });
     for (const output of [gateway.stdout!, gateway.stderr!]) output.on('data', (chunk) => (log += chunk));
     await eventually('the gateway', async () => {
       if (gateway.exitCode !== null) throw new Error(`the gateway ended:\n${log}`);
-      return (await usable()).length === 2 ? true : undefined;
+      return (await usable()) === 2 ? true : undefined;
     });
   }, 60_000);
 
@@ -117,22 +124,21 @@ describe.skipIf(!redis)('chaos behind the gateway', () => {
     rmSync(dir, { recursive: true, force: true });
   }, 30_000);
 
-  /** The replicas that the gateway takes for usable. */
-  async function usable(): Promise<string[]> {
-    const state = await fetch(`http://127.0.0.1:${internalPort}/readyz`).then(
-      (reply) => reply.json() as Promise<{ dependencies: Record<string, { replicas?: ReplicaState[] }> }>,
-      () => undefined,
+  /** How many replicas answer the gateway's checks and get requests. */
+  async function usable(): Promise<number> {
+    const ask = (path: string) => fetch(`http://127.0.0.1:${internalPort}${path}`).catch(() => undefined);
+    const state = (await (await ask('/readyz'))?.json()) as
+      | { dependencies: { chat: { replicas: Record<string, string> } } }
+      | undefined;
+    const metrics = (await (await ask('/metrics'))?.text()) ?? '';
+    const answering = Object.values(state?.dependencies.chat.replicas ?? {}).filter(
+      (health) => health === 'ready',
     );
-    const list = state?.dependencies.chat?.replicas ?? [];
-    return list.filter(({ health, breaker }) => health === 'ready' && breaker !== 'open').map(({ name }) => name);
-  }
-  interface ReplicaState {
-    name: string;
-    health: string;
-    breaker: string;
+    const inUse = metrics.match(/^lyceum_gateway_replica_usable\{.*upstream="chat".*\} (1|0\.5)$/gm) ?? [];
+    return Math.min(answering.length, inUse.length);
   }
   const bothUsable = () =>
-    eventually('both replicas in use', async () => ((await usable()).length === 2 ? true : undefined), 30_000);
+    eventually('both replicas in use', async () => ((await usable()) === 2 ? true : undefined), 30_000);
 
   /** What the load has seen. */
   const ledger = {
@@ -257,6 +263,8 @@ describe.skipIf(!redis)('chaos behind the gateway', () => {
     expect([...ledger.keyed].filter((id) => !keys.has(id))).toEqual([]);
 
     expect(gateway.exitCode).toBeNull();
-    expect(log.split('\n').filter((line) => line.includes('uncaught exception') || line.includes('"status":500'))).toEqual([]);
+    expect(
+      log.split('\n').filter((line) => line.includes('uncaught exception') || line.includes('"status":500')),
+    ).toEqual([]);
   }, 150_000);
 });

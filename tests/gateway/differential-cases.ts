@@ -440,9 +440,15 @@ export const DIFFERENCES: Record<string, Difference> = {
     nginx: ['connection: closed'],
   },
   OPTIONS: {
-    why: 'RFC 9110, 8.6: a method that may have a body says that it has none.',
-    gateway: ['request 1 body: length ""'],
-    nginx: ['request 1 body: none ""'],
+    why: 'Only browsers ask so, before a call from another origin, and that is answered here; no route has it.',
+    gateway: ['reply 1: 405'],
+    nginx: [
+      'request 1: OPTIONS /api/chat/rooms HTTP/1.1',
+      'request 1 has authorization: Bearer good',
+      'request 1 body: none ""',
+      'reply 1: 200 OK',
+      'reply 1 body: length "{}"',
+    ],
   },
   'dot segments': {
     why: 'Normalised once (RFC 3986, 6.2.2): the service sees the path that the rule was found by. nginx passes on the spelling that it has not looked at.',

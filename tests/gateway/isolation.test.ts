@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { eventually } from '../../gateway/testing.ts';
 import { only, type ResponseMessage } from './messages.ts';
-import { answering, AUTH, get, HOST, ok, post, type RawClient, startedOnWire, UPLOAD_PATH } from './wire.ts';
+import { AUTH, answering, get, HOST, ok, post, type RawClient, startedOnWire, UPLOAD_PATH } from './wire.ts';
 
 /** One slow service never slows another, and takes no more of the gateway than its share. */
 

@@ -73,6 +73,9 @@ async function forEach<T>(make: (name: ServiceName) => Promise<T>): Promise<Reco
   return Object.fromEntries(entries) as Record<ServiceName, T>;
 }
 
+/** Refused by the service itself for want of something that is no access token. */
+const OTHER_CREDENTIALS = new Set(['POST /api/chat/webhooks/{webhookId}']);
+
 const methodsOf = (method: string): string[] => (method === 'GET' ? ['GET', 'HEAD'] : [method]);
 
 /** A request for an operation, with any values where it wants some. */
@@ -133,8 +136,8 @@ describe('every operation reaches its own service as it was asked for', () => {
     const wrong: string[] = [];
     for (const operation of SERVICES.flatMap((name) => operationsOf(documents[name]))) {
       const anonymous: Actor = 'anonymous';
-      // What the service refuses without a token may be refused here already; what it does not must pass.
-      const needsToken = operation.expect?.[anonymous] === 'unauthenticated';
+      const needsToken =
+        operation.expect?.[anonymous] === 'unauthenticated' && !OTHER_CREDENTIALS.has(operation.title);
       const { status } = await one.ask(
         requestFor(operation, operation.method, false).bytes,
         operation.method,
@@ -246,7 +249,7 @@ describe('nothing else reaches a service', () => {
   ];
 
   test('paths beside the table, and tricks to get there', async () => {
-    const before = seen();
+    const before = JSON.stringify(seen());
     const surprises: string[] = [];
     for (const target of [...OPERATORS, ...OPERATORS.map((path) => `${path}/`), ...elsewhere]) {
       for (const method of ['GET', 'HEAD', 'POST', 'DELETE']) {
@@ -256,11 +259,9 @@ describe('nothing else reaches a service', () => {
           `${method} ${target} HTTP/1.1\r\n${HOST}${AUTH}Connection: close\r\n${body}`,
           method,
         );
-        const own =
-          status === 200 && (target === '/' || target === '/?/api/chat/rooms' || OPERATORS.includes(target));
+        const own = status === 200 && ['/', '/.', '/?/api/chat/rooms', ...OPERATORS].includes(target);
         if (!own && ![400, 404, 405, 503].includes(status)) surprises.push(`${method} ${target}: ${status}`);
-        if (JSON.stringify(seen()) !== JSON.stringify(before))
-          return expect(`${method} ${target}`).toBe('stopped');
+        if (JSON.stringify(seen()) !== before) surprises.push(`${method} ${target} has reached a service`);
         one.close();
       }
     }

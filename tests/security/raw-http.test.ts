@@ -107,20 +107,17 @@ describe('refused, and the connection closed', () => {
     'a target without a slash': get('api/chat/rooms'),
     'a fragment in the target': get('/api/chat/rooms#x'),
     'a space in the target': get('/api/chat/ro oms'),
+    'dot segments above the root': get('/../api/chat/rooms'),
+    'dot segments above the root, escaped': get('/api/%2e%2E/%2e%2e/metrics'),
+    'a host and port as target': `CONNECT evil.example:80 HTTP/1.1\r\n${H}\r\n`,
     'a backslash in the target': get('/api/chat/..\\..\\metrics'),
     'bytes beyond ASCII in the target': get('/api/chat/caf\xe9'),
-    'dot segments': get('/api/chat/../../metrics'),
-    'encoded dot segments': get('/api/chat/%2e%2E/metrics'),
-    'a dot segment at the end': get('/api/chat/..'),
     'an encoded slash': get('/api/chat/..%2f..%2fmetrics'),
     'an encoded backslash': get('/api/chat/..%5c..%5cmetrics'),
     'an encoded NUL': get('/api/chat/a%00b'),
     'a broken escape': get('/api/chat/%zz'),
     'an empty segment': get('/api//chat/rooms'),
     'a host as path': get('//evil.example/api/chat/rooms'),
-    'HTTP/2 without a switch': `GET /api/chat/rooms HTTP/2.0\r\n${H}\r\n`,
-    'the HTTP/2 preface': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
-    'a method in small letters': `get /api/chat/rooms HTTP/1.1\r\n${H}\r\n`,
     'chunks in HTTP/1.0': `POST /api/chat/rooms HTTP/1.0\r\n${H}${A}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
   };
   for (const [name, bytes] of Object.entries(cases)) {
@@ -138,18 +135,28 @@ describe('refused, and the connection closed', () => {
     expect((await say(get('/api/chat/rooms', `${H}${'X-A: 1\r\n'.repeat(5_000)}`))).status).toBe('431');
   });
 
-  test('methods that no route has: 405', async () => {
-    for (const method of ['TRACE', 'PROPFIND']) {
-      expect((await say(`${method} /api/chat/rooms HTTP/1.1\r\n${H}\r\n`)).status).toBe('405');
+  test('another version: 505', async () => {
+    for (const bytes of [`GET /api/chat/rooms HTTP/2.0\r\n${H}\r\n`, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']) {
+      const { status, closed, requests } = await say(bytes);
+      expect([status, closed, requests.length]).toEqual(['505', true, 0]);
     }
-    expect((await say(`CONNECT evil.example:80 HTTP/1.1\r\n${H}\r\n`)).status).toBe('405');
+  });
+});
+
+describe('refused, and the connection lives on', () => {
+  test('methods that no route has: 405', async () => {
+    for (const method of ['TRACE', 'PROPFIND', 'get']) {
+      const { status, requests } = await say(`${method} /api/chat/rooms HTTP/1.1\r\n${H}\r\n`);
+      expect([method, status, requests.length]).toEqual([method, '405', 0]);
+    }
   });
 
-  test('an upgrade to anything but a WebSocket', async () => {
-    const { status, requests } = await say(
-      `GET /api/chat/rooms HTTP/1.1\r\n${H}${A}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n`,
-    );
-    expect([status, requests.length]).toEqual(['400', 0]);
+  // Dot segments are removed once, before the rule is looked for: what leaves the service is another path.
+  test('paths that leave the service by dot segments: 404', async () => {
+    for (const path of ['/api/chat/../../metrics', '/api/chat/%2e%2E/metrics', '/api/chat/..']) {
+      const { status, requests } = await say(get(path));
+      expect([path, status, requests.length]).toEqual([path, '404', 0]);
+    }
   });
 });
 
@@ -181,8 +188,18 @@ describe('understood as one request', () => {
     expect([status, closed]).toEqual(['200', true]);
   });
 
+  // RFC 9110, 7.8: who does not speak it ignores the wish. What belongs to it goes no further.
+  test('an upgrade to anything but a WebSocket', async () => {
+    const { status, requests } = await say(
+      `GET /api/chat/rooms HTTP/1.1\r\n${H}${A}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n`,
+    );
+    expect([status, requests.length]).toEqual(['200', 1]);
+    expect(requests[0]!.headers.upgrade).toBeUndefined();
+    expect(requests[0]!.headers['http2-settings']).toBeUndefined();
+  });
+
   test('what follows a refused request is not answered', async () => {
-    const { replies, requests } = await say(get('/api/chat/../x') + SMUGGLED);
+    const { replies, requests } = await say(get('/api/chat/%2f') + SMUGGLED);
     expect([replies, requests.length]).toEqual([1, 0]);
   });
 });
