@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { parseGatewayConfig } from '../gateway/config.ts';
+import { gatewayEnvironment } from '../gateway/config-file.ts';
 import { createGateway } from '../gateway/gateway.ts';
 import { createAnalytics } from '../services/analytics/service.ts';
 import { createAuth } from '../services/auth/service.ts';
@@ -88,16 +89,19 @@ async function main(): Promise<void> {
   };
   // They wait for one database, but not for each other.
   const services = await Promise.all(FACTORIES.map(start));
-  const gateway = await createGateway({
-    config: parseGatewayConfig({
-      ...process.env,
+  const readConfig = () =>
+    parseGatewayConfig({
+      ...gatewayEnvironment(process.env),
       ...Object.fromEntries(FACTORIES.map(([name]) => [`UPSTREAM_${name.toUpperCase()}`, address(name)])),
       PORT: String(env.PORT),
       HOST: env.HOST,
       INTERNAL_PORT: String(env.INTERNAL_PORT),
       PUBLIC_URL: publicUrl,
       LYCEUM_DEV_MAIL: mail.httpUrl,
-    }),
+    });
+  const gateway = await createGateway({
+    config: readConfig(),
+    readConfig,
     ephemeral: platform.ephemeral,
     tokens: platform.tokens,
     log: log.child({ service: 'gateway' }),

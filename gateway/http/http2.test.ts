@@ -16,7 +16,9 @@ const file = (name: string): string => join(folder, name);
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'lyceum-http2-'));
   execFileSync('openssl', [
-    ...'req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=school.example'.split(' '),
+    ...'req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=school.example'.split(
+      ' ',
+    ),
     ...['-keyout', file('key'), '-out', file('cert')],
   ]);
 });
@@ -53,24 +55,26 @@ const TOKEN = { authorization: 'Bearer good' };
 
 /** One request; rejects when its stream is reset. */
 function ask(session: ClientHttp2Session, headers: Record<string, string>, body?: Uint8Array | string) {
-  return new Promise<{ status: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
-    const stream = session.request({ ':path': '/api/profiles/me', ...TOKEN, ...headers });
-    let reply: Record<string, unknown> = {};
-    let text = '';
-    stream.on('response', (all) => {
-      reply = all as Record<string, unknown>;
-    });
-    stream.on('data', (piece: Buffer) => {
-      text += piece.toString('latin1');
-    });
-    stream.on('error', reject);
-    stream.on('close', () =>
-      reply[':status'] === undefined
-        ? reject(new Error(`reset with ${stream.rstCode}`))
-        : resolve({ status: Number(reply[':status']), headers: reply, text }),
-    );
-    stream.end(body);
-  });
+  return new Promise<{ status: number; headers: Record<string, unknown>; text: string }>(
+    (resolve, reject) => {
+      const stream = session.request({ ':path': '/api/profiles/me', ...TOKEN, ...headers });
+      let reply: Record<string, unknown> = {};
+      let text = '';
+      stream.on('response', (all) => {
+        reply = all as Record<string, unknown>;
+      });
+      stream.on('data', (piece: Buffer) => {
+        text += piece.toString('latin1');
+      });
+      stream.on('error', reject);
+      stream.on('close', () =>
+        reply[':status'] === undefined
+          ? reject(new Error(`reset with ${stream.rstCode}`))
+          : resolve({ status: Number(reply[':status']), headers: reply, text }),
+      );
+      stream.end(body);
+    },
+  );
 }
 
 describe('HTTP/2', () => {
@@ -96,7 +100,10 @@ describe('HTTP/2', () => {
     expect(service.requests[0]!.headers['x-forwarded-proto']).toBe('https');
     expect(service.requests[0]!.headers['x-forwarded-host']).toStartWith('127.0.0.1:');
     const refused = await ask(session, { authorization: 'Bearer expired' });
-    expect([refused.status, (JSON.parse(refused.text) as { code: string }).code]).toEqual([401, 'token-expired']);
+    expect([refused.status, (JSON.parse(refused.text) as { code: string }).code]).toEqual([
+      401,
+      'token-expired',
+    ]);
     expect((await ask(session, { ':path': '/nowhere' })).status).toBe(404);
     expect((await ask(session, { ':path': '/api/profiles/%2e%2e/%2e%2e/metrics' })).status).not.toBe(200);
   });
@@ -117,13 +124,15 @@ describe('HTTP/2', () => {
       for await (const piece of request) received += (piece as Buffer).byteLength;
       response.writeHead(200, { 'x-received': String(received) });
       for (let sent = 0; sent < size; sent += 65_536) {
-        if (!response.write(Buffer.alloc(65_536, 'y'))) await new Promise((resolve) => response.once('drain', resolve));
+        if (!response.write(Buffer.alloc(65_536, 'y')))
+          await new Promise((resolve) => response.once('drain', resolve));
       }
       response.end();
     });
     const session = open();
     const upload = { ':path': '/api/content/files?name=a', ':method': 'POST' };
-    for (const length of [{}, { 'content-length': String(size) }]) {
+    const lengths: Record<string, string>[] = [{}, { 'content-length': String(size) }];
+    for (const length of lengths) {
       const reply = await ask(session, { ...upload, ...length }, Buffer.alloc(size, 'x'));
       expect(reply.headers['x-received']).toBe(String(size));
       expect(reply.text.length).toBe(size);
@@ -135,7 +144,9 @@ describe('HTTP/2', () => {
   test('HEAD, 204 and 304 have no body; a body is refused by its length before it is sent', async () => {
     const { open } = await before((request, response) => {
       const status = Number(request.url!.split('?')[1]);
-      response.writeHead(status, status === 200 ? { 'content-length': 5 } : {}).end(status === 200 ? 'hello' : '');
+      response
+        .writeHead(status, status === 200 ? { 'content-length': 5 } : {})
+        .end(status === 200 ? 'hello' : '');
     });
     const session = open();
     const head = await ask(session, { ':path': '/api/profiles/x?200', ':method': 'HEAD' });
@@ -226,7 +237,9 @@ describe('HTTP/2', () => {
   });
 
   test('who opens streams only to take them back is shown the door', async () => {
-    const { service, open } = await before((_, response) => void setTimeout(() => response.end('one'), 1_000));
+    const { service, open } = await before(
+      (_, response) => void setTimeout(() => response.end('one'), 1_000),
+    );
     const session = open();
     for (let count = 0; count < 2_000 && !session.closed && !session.destroyed; count++) {
       const stream = session.request({ ':path': '/api/profiles/x', ...TOKEN });
@@ -241,7 +254,12 @@ describe('HTTP/2', () => {
 });
 
 describe('frames that no client library sends', () => {
-  const frame = (type: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer => {
+  const frame = (
+    type: number,
+    flags: number,
+    stream: number,
+    payload: Uint8Array = Buffer.alloc(0),
+  ): Buffer => {
     const head = Buffer.alloc(9);
     head.writeUIntBE(payload.byteLength, 0, 3);
     head[3] = type;
@@ -252,9 +270,10 @@ describe('frames that no client library sends', () => {
   /** RFC 7541, 6.2.2: literals that nobody remembers. */
   const headerBlock = (fields: [string, string][]): Buffer =>
     Buffer.concat(
-      fields.flatMap(([name, value]) =>
-        [Buffer.from([0]), ...[name, value].flatMap((text) => [Buffer.from([text.length]), Buffer.from(text, 'latin1')])],
-      ),
+      fields.flatMap(([name, value]) => [
+        Buffer.from([0]),
+        ...[name, value].flatMap((text) => [Buffer.from([text.length]), Buffer.from(text, 'latin1')]),
+      ]),
     );
   const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
   const GET: [string, string][] = [
@@ -290,7 +309,9 @@ describe('frames that no client library sends', () => {
 
   test('nothing in a header can become a line, or another request, of HTTP/1.1', async () => {
     const { service, door } = await before((_, response) => response.end('{}'));
-    const request = (fields: [string, string][]) => [frame(1, END_STREAM | END_HEADERS, 1, headerBlock(fields))];
+    const request = (fields: [string, string][]) => [
+      frame(1, END_STREAM | END_HEADERS, 1, headerBlock(fields)),
+    ];
     const replaced = (name: string, value: string): [string, string][] =>
       GET.map(([key, before]) => [key, key === name ? value : before]);
     await send(door.port, request(GET));
@@ -317,7 +338,10 @@ describe('frames that no client library sends', () => {
       replaced(':scheme', 'ftp'),
     ] as [string, string][][]) {
       await send(door.port, request(fields), 100);
-      expect([JSON.stringify(fields.at(-1)), service.requests.length]).toEqual([JSON.stringify(fields.at(-1)), 1]);
+      expect([JSON.stringify(fields.at(-1)), service.requests.length]).toEqual([
+        JSON.stringify(fields.at(-1)),
+        1,
+      ]);
     }
   });
 
@@ -348,14 +372,22 @@ describe('frames that no client library sends', () => {
     const block = headerBlock(GET);
     // CONTINUATION frames for ever (CVE-2024-27316).
     const filler = headerBlock(Array.from({ length: 100 }, () => ['x-filler', 'y'.repeat(100)]));
-    await send(door.port, [frame(1, 0, 1, block), ...Array.from({ length: 500 }, () => frame(9, 0, 1, filler))], 1_500);
+    await send(
+      door.port,
+      [frame(1, 0, 1, block), ...Array.from({ length: 500 }, () => frame(9, 0, 1, filler))],
+      1_500,
+    );
     const streams = Array.from({ length: 1_000 }, (_, index) =>
       frame(1, END_STREAM | END_HEADERS, index * 2 + 1, block),
     );
     await send(door.port, streams, 1_500);
     await send(door.port, [frame(0, 0, 0, Buffer.alloc(10)), frame(200, 255, 7, Buffer.alloc(10))]);
     await send(door.port, [Buffer.alloc(100_000, 0xff)]);
-    await send(door.port, Array.from({ length: 20_000 }, () => frame(6, 0, 0, Buffer.alloc(8))), 1_000);
+    await send(
+      door.port,
+      Array.from({ length: 20_000 }, () => frame(6, 0, 0, Buffer.alloc(8))),
+      1_000,
+    );
     const { status } = await ask(open(), { ':path': '/healthz' });
     expect(status).toBe(200);
     await eventually(async () => {

@@ -1,4 +1,10 @@
-import { constants, type Http2Stream, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import {
+  constants,
+  type Http2Stream,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { Duplex } from 'node:stream';
 import type { Wire, WireOwner } from '../../shared/runtime/tcp.ts';
 import { type BodyDecoder, type BodyEvents, chunkedDecoder, lengthDecoder } from './body-decoder.ts';
@@ -75,7 +81,8 @@ export class Http2Connection implements Waiting {
       this.cancelledSince = now;
       this.cancelled = 0;
     }
-    if (++this.cancelled > MAX_CANCELLED) this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    if (++this.cancelled > MAX_CANCELLED)
+      this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
   tick(now: number): void {
@@ -160,7 +167,8 @@ const OF_HTTP_1 = new Set(['connection', 'keep-alive', 'proxy-connection', 'tran
 function requestText(headers: Headers, endsHere: boolean): string | undefined {
   const { ':method': method, ':path': path, ':scheme': scheme, ':authority': authority } = headers;
   if (typeof method !== 'string' || !TOKEN.test(method)) return undefined;
-  if (typeof path !== 'string' || path === '' || BREAKS_LINES.test(path) || path.includes(' ')) return undefined;
+  if (typeof path !== 'string' || path === '' || BREAKS_LINES.test(path) || path.includes(' '))
+    return undefined;
   if (scheme !== 'https' && scheme !== 'http') return undefined;
   const host = authority ?? headers.host;
   if (typeof host !== 'string' || BREAKS_LINES.test(host)) return undefined;
@@ -310,7 +318,8 @@ class StreamWire implements Wire, BodyEvents {
 
   end(): void {
     // Answered before the body was here (RFC 9113, 8.1): the client need not send the rest.
-    if (this.ended && !this.stream.readableEnded && this.stream.endAfterHeaders !== true) this.stream.resume();
+    if (this.ended && !this.stream.readableEnded && this.stream.endAfterHeaders !== true)
+      this.stream.resume();
   }
 
   close(): void {

@@ -20,8 +20,8 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
   const host = createSocketHost(ROOM_PREFIX);
   const io: ChatServer = host.io;
   deps.socketAdapter.attach(host.io);
-  const hub = createHub(io, host.broadcast, deps);
   const connections = new Connections();
+  const hub = createHub(io, host.broadcast, connections, deps);
   let nudge = (): void => {};
   const filter = new WordFilter();
   const tools: ChatTools = {

@@ -134,7 +134,6 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
 export function openSockets(io: ChatServer, door: SocketDoor): void {
   const { deps, hub, connections } = door;
   const events = eventTable(door);
-  const limits = { ...deps, limitScale: deps.settings.limitScale };
   const notificationEvents = new Map([...events].filter(([name]) => name === 'auth:refresh'));
   for (const [name, table] of [
     ['/', events],
@@ -146,8 +145,6 @@ export function openSockets(io: ChatServer, door: SocketDoor): void {
       authenticate(deps, token).then(
         (caller) => {
           socket.data = { caller, token };
-          // Kept by the connection, where it may be renewed.
-          socket.handshake.auth = {};
           next();
         },
         (error: unknown) => {
@@ -156,12 +153,19 @@ export function openSockets(io: ChatServer, door: SocketDoor): void {
         },
       );
     });
+    const isMain = name === '/';
+    const shared = {
+      ...deps,
+      limitScale: deps.settings.limitScale,
+      onClosed(connection: Connection) {
+        connections.remove(connection);
+        if (isMain) hub.board.depart(connection.caller.userId);
+      },
+    };
     namespace.on('connection', (socket) => {
       const { caller, token } = socket.data as { caller: Caller; token: string };
-      connections.add(new Connection(socket, table, limits, caller, token));
-      if (name !== '/') return;
-      hub.board.arrive(caller.userId);
-      socket.on('disconnect', () => hub.board.depart(caller.userId));
+      connections.add(new Connection(socket, table, shared, caller, token));
+      if (isMain) hub.board.arrive(caller.userId);
     });
   }
 }

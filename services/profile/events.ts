@@ -7,7 +7,7 @@ import type { ProfileTables } from './store/tables.ts';
 /** What profile learns from auth. Any order will do. */
 export const userHandlers = (
   deps: ServiceDeps<ProfileTables>,
-  tools: Pick<ProfileTools, 'objects' | 'ephemeral'>,
+  tools: Pick<ProfileTools, 'objects'>,
 ): Handlers<ProfileTables, 'profile.users'> => ({
   'user.registered': (event, delivery) => delivery.once((tx) => addAccount(systemContext(deps, tx), event)),
   // The avatar's objects are left to the sweep: a handler's transaction has no hook after its commit.

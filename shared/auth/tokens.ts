@@ -172,7 +172,9 @@ export function createTokenVerifier(
     if (refusal) return Promise.reject(new Problem(refusal.code, detailOf(refusal.code)));
     let check = underWay.get(text);
     if (check === undefined) {
-      check = identify(detached(text), token).finally(() => underWay.delete(text));
+      // A bare token comes out of JSON and stands for itself: whoever keeps it shares it with the cache.
+      const kept = text === token ? text : detached(text);
+      check = identify(kept, token).finally(() => underWay.delete(text));
       underWay.set(text, check);
     }
     return check;

@@ -36,8 +36,7 @@ const BACK_PRESSURE = -1;
 type Listener = (value: never) => void;
 type EngineEvent = 'data' | 'error' | 'close';
 
-/** What Socket.IO keeps of the request that opened a connection. */
-interface SlimRequest {
+interface RequestFacts {
   url: string;
   headers: Record<string, string>;
   connection: { encrypted: boolean };
@@ -60,8 +59,15 @@ export class EngineSocket {
 
   constructor(
     private readonly engine: SocketEngine,
-    readonly request: SlimRequest,
+    private readonly client: ClientFacts,
   ) {}
+
+  /** As much of a request as Socket.IO and we ask for, made when asked for. */
+  get request(): RequestFacts {
+    const { forwarded, agent } = this.client;
+    const headers = { ...(forwarded ? { 'x-forwarded-for': forwarded } : {}), 'user-agent': agent };
+    return { url: '/socket.io/', headers, connection: { encrypted: false }, _query: {} };
+  }
 
   get protocol(): number {
     return 4;
@@ -221,7 +227,7 @@ export class SocketEngine {
   upgrade(request: Request, url: URL, server: BunServer<EngineSocket>): Response | undefined {
     if (url.searchParams.get('EIO') !== '4') return refusal(5, 'Unsupported protocol version');
     if (url.searchParams.has('sid')) return refusal(1, 'Session ID unknown');
-    const socket = new EngineSocket(this, slim(request));
+    const socket = new EngineSocket(this, clientFacts(request));
     return server.upgrade(request, { data: socket }) ? undefined : refusal(3, 'Bad request');
   }
 
@@ -271,27 +277,25 @@ export class SocketEngine {
 const refusal = (code: number, message: string): Response =>
   Response.json({ code, message }, { status: 400 });
 
-const MOST_AGENTS = 1_000;
-const agents = new Map<string, string>();
-const NO_QUERY = Object.freeze({});
-const PLAIN = Object.freeze({ encrypted: false });
-
-/**
- * Of the request only what is asked for later: kept for as long as the connection lasts, all of it would be a good
- * part of an idle connection's memory. User agents are few, and each is kept once.
- */
-function slim(request: Request): SlimRequest {
-  const headers: Record<string, string> = {};
-  const forwarded = request.headers.get('x-forwarded-for');
-  if (forwarded !== null) headers['x-forwarded-for'] = forwarded;
-  const agent = request.headers.get('user-agent');
-  if (agent !== null) headers['user-agent'] = agents.get(agent) ?? remembered(agent);
-  return { url: '/socket.io/', headers, connection: PLAIN, _query: NO_QUERY };
+/** What is kept of a client's request for as long as its connection lasts. */
+interface ClientFacts {
+  forwarded: string;
+  agent: string;
 }
 
-function remembered(agent: string): string {
-  const short = agent.slice(0, 300);
-  if (agents.size >= MOST_AGENTS) agents.clear();
-  agents.set(agent, short);
-  return short;
+const MOST_KNOWN = 1_000;
+const known = new Map<string, ClientFacts>();
+
+/** Many clients come from few addresses with few user agents: each pair is kept once. */
+function clientFacts(request: Request): ClientFacts {
+  const forwarded = request.headers.get('x-forwarded-for') ?? '';
+  const agent = (request.headers.get('user-agent') ?? '').slice(0, 300);
+  const key = `${forwarded} ${agent}`;
+  let facts = known.get(key);
+  if (!facts) {
+    if (known.size >= MOST_KNOWN) known.clear();
+    facts = { forwarded, agent };
+    known.set(key, facts);
+  }
+  return facts;
 }

@@ -669,6 +669,24 @@ describe('keep-alive and pipelining', () => {
     expect(await one.ended()).toBe('end');
   });
 
+  test('with a body too, that had come before', async () => {
+    const any = await rawUpstream(
+      answering(async ({ body }) => {
+        await Bun.sleep(100);
+        return ok(body);
+      }),
+    );
+    const door = await gateway({ upstreams: { chat: any.url, content: any.url } });
+    for (const path of [JSON_PATH, UPLOAD_PATH]) {
+      for (const size of [3, 200_000]) {
+        const one = await client(door.port);
+        void one.send(post(path, `Content-Length: ${size}\r\n`, 'x'.repeat(size)));
+        one.halfClose();
+        expect([path, (await one.reply('POST')).body.byteLength]).toEqual([path, size]);
+      }
+    }
+  });
+
   test('and all of it, though it takes its time, as long as it flows', async () => {
     const content = await rawUpstream(async (peer) => {
       await peer.request();

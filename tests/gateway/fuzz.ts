@@ -63,12 +63,16 @@ function chunksOf(random: Random, body: string): string {
 }
 
 /** A request as a proper client would send it. */
-function soundRequest(random: Random, marker: string, hidden: string): { method: string; text: string } {
+function soundRequest(
+  random: Random,
+  marker: string,
+  hidden: string,
+): { method: string; text: string; body: string } {
   const method = pick(random, ['GET', 'GET', 'GET', 'HEAD', 'POST', 'POST', 'POST', 'PUT', 'DELETE']);
   const lines = `${HOST}${AUTH}X-Marker: ${marker}\r\n${random(3) === 0 ? 'X-Other: a, b;c="d"\r\n' : ''}`;
   if (method === 'GET' || method === 'HEAD') {
     const path = pick(random, [JSON_PATH, DOWNLOAD_PATH, `${JSON_PATH}?q=%20x`, '/api/chat/./rooms']);
-    return { method, text: `${method} ${path} HTTP/1.1\r\n${lines}\r\n` };
+    return { method, text: `${method} ${path} HTTP/1.1\r\n${lines}\r\n`, body: '' };
   }
   const path = method === 'POST' ? pick(random, [JSON_PATH, UPLOAD_PATH]) : JSON_PATH;
   const body = pick(random, ['', '{}', hidden, 'x'.repeat(random(3_000)), '0\r\n\r\n', `\r\n\r\n${hidden}`]);
@@ -76,7 +80,7 @@ function soundRequest(random: Random, marker: string, hidden: string): { method:
     random(2) === 0
       ? `Content-Length: ${body.length}\r\n\r\n${body}`
       : `Transfer-Encoding: chunked\r\n\r\n${chunksOf(random, body)}`;
-  return { method, text: `${method} ${path} HTTP/1.1\r\n${lines}${framed}` };
+  return { method, text: `${method} ${path} HTTP/1.1\r\n${lines}${framed}`, body };
 }
 
 const SPLICES = [
@@ -137,13 +141,17 @@ function damaged(random: Random, text: string): string {
 
 const markerIn = (headers: Fields): string | undefined => valuesOf(headers, 'x-marker')[0];
 
+/** The body of the reply: tells that of the request. */
+const answerTo = (marker: string, body: Uint8Array): string =>
+  `${marker} ${body.byteLength} ${Bun.hash.crc32(body)}`;
+
 /** The service: answers each request with its marker, in a framing that the marker chooses. */
 async function echo(peer: UpstreamPeer): Promise<void> {
   for (let request = await peer.request(NEVER_MS); request; request = await peer.request(NEVER_MS)) {
     // Damage may have doubled it.
     const marker = markerIn(request.headers) ?? 'none';
     const how = Number(Bun.hash.crc32(marker)) % 8;
-    const body = `${marker} ${request.body.byteLength}`;
+    const body = answerTo(marker, request.body);
     const head = `HTTP/1.1 200 OK\r\nX-Marker: ${marker}\r\n`;
     if (how === 0) await Bun.sleep(how % 3);
     const bodiless = request.method === 'HEAD';
@@ -241,14 +249,14 @@ async function oneConnection(
       sound.add(number);
       counts.sound += requests.length;
       counts.replies += requests.length;
-      for (const [index, { method }] of requests.entries()) {
+      for (const [index, { method, body }] of requests.entries()) {
         let reply = await one.reply(method);
         while (reply.status < 200) reply = await one.reply(method);
         const marker = markerIn(reply.headers);
         if (marker !== markerOf(number, index))
           throw new Error(`reply ${index} is that of ${marker}: ${reply.raw}`);
-        if (reply.framing !== 'none' && markersIn(String(reply.body))[0] !== marker)
-          throw new Error(`reply ${index} has the body of another: ${reply.raw}`);
+        if (reply.framing !== 'none' && String(reply.body) !== answerTo(marker, Buffer.from(body, 'latin1')))
+          throw new Error(`reply ${index} tells of another body: ${reply.raw}`);
       }
       if (one.text !== '') throw new Error(`more than was asked for: ${one.text}`);
       return;

@@ -29,8 +29,9 @@ class Peer {
   ending: Ending;
   private readonly listeners = new Set<() => void>();
   private drained: Promise<void> | undefined;
-  /** Off for large streams, of which only the number of bytes counts. */
+  /** Off for large streams, which are looked at as they come. */
   keeping = true;
+  onChunk: ((chunk: Buffer) => void) | undefined;
 
   constructor(readonly socket: Socket) {
     socket.on('data', (chunk: Buffer) => this.hear(chunk));
@@ -50,6 +51,7 @@ class Peer {
 
   private hear(chunk: Buffer): void {
     this.heardBytes += chunk.byteLength;
+    this.onChunk?.(chunk);
     if (this.keeping) this.bytes = this.bytes.byteLength === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
     this.wake();
   }

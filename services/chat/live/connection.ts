@@ -10,8 +10,8 @@ import type { Log } from '../../../shared/observability/log.ts';
 import type { Metrics } from '../../../shared/observability/metrics.ts';
 import { newTraceparent, traceIdOf } from '../../../shared/observability/trace.ts';
 import { withDeadline } from '../../../shared/runtime/serve.ts';
-import { CLOSE, closeConnection } from '../../../shared/runtime/socket-server.ts';
-import { type AnySocket, sessionKey, userKey } from './names.ts';
+import { CLOSE, closeConnection, slimDown } from '../../../shared/runtime/socket-server.ts';
+import { type AnySocket, userKey } from './names.ts';
 
 /** Events of one connection: a burst, then so many a second. */
 const EVENT_BURST = 120;
@@ -39,6 +39,13 @@ export interface ConnectionDeps {
   log: Log;
   metrics: Metrics;
   limitScale: number;
+  /** Called once, when the connection has ended. */
+  onClosed(connection: Connection): void;
+}
+
+/** Shared by all sockets: a function of its own for each would be kept for as long as it lives. */
+function closed(this: { data: Connection }): void {
+  this.data.closed();
 }
 
 /**
@@ -67,9 +74,10 @@ export class Connection {
     this.#caller = caller;
     this.#token = token;
     this.#tokens = EVENT_BURST * deps.limitScale;
-    void socket.join([userKey(caller.userId), sessionKey(caller.sessionId)]);
-    // A broken frame closes the connection; without a listener Node would call it an unhandled error.
-    socket.on('error', ignore);
+    slimDown(socket as Parameters<typeof slimDown>[0]);
+    socket.data = this;
+    void socket.join(userKey(caller.userId));
+    socket.on('disconnect', closed as () => void);
     // Every packet ends here (`next` is never called), so no event name can reach the socket's own emitter.
     socket.use((packet) => this.#take(packet as unknown[]));
   }
@@ -83,13 +91,13 @@ export class Connection {
     const caller = await this.deps.tokens.verify(token);
     if (caller.userId !== this.#caller.userId)
       throw new Problem('forbidden', 'The token is of somebody else.');
-    if (caller.sessionId !== this.#caller.sessionId) {
-      void this.socket.leave(sessionKey(this.#caller.sessionId));
-      void this.socket.join(sessionKey(caller.sessionId));
-    }
     this.#caller = caller;
     this.#token = token;
     return { expiresAt: new Date(caller.expiresAt * 1000).toISOString() };
+  }
+
+  closed(): void {
+    this.deps.onClosed(this);
   }
 
   /** Tells the client why, and closes. */
@@ -164,7 +172,7 @@ export class Connection {
       requestId: newId(),
       traceparent: newTraceparent(),
       ip: this.#address(),
-      userAgent: this.socket.handshake.headers['user-agent'] ?? '',
+      userAgent: this.socket.request.headers['user-agent'] ?? '',
     };
     try {
       const event = this.events.get(name);
@@ -218,9 +226,9 @@ export class Connection {
   }
 
   #address(): string {
-    const forwarded = this.socket.handshake.headers['x-forwarded-for'];
+    const forwarded = this.socket.request.headers['x-forwarded-for'];
     const list = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
-    return list?.split(',').at(-1)?.trim() ?? this.socket.handshake.address ?? '';
+    return list?.split(',').at(-1)?.trim() ?? '';
   }
 
   #count(name: unknown, status: string, ms: number): void {

@@ -4,13 +4,31 @@ import type { Connection } from './connection.ts';
 const MOVED_PER_SECOND = 2_000;
 const SLICE_MS = 50;
 
+export interface SessionEnd {
+  /** One session, or all of a user. */
+  sessionId?: string | undefined;
+  userId?: string | undefined;
+  reason: string;
+}
+
 /** The open connections of this process, in any namespace. */
 export class Connections {
   readonly #open = new Set<Connection>();
 
   add(connection: Connection): void {
     this.#open.add(connection);
-    connection.socket.on('disconnect', () => this.#open.delete(connection));
+  }
+
+  remove(connection: Connection): void {
+    this.#open.delete(connection);
+  }
+
+  /** Tells those of a session, or all of a user, that it is over, and closes them. */
+  end({ sessionId, userId, reason }: SessionEnd): void {
+    for (const connection of [...this.#open]) {
+      const { caller } = connection;
+      if (caller.sessionId === sessionId || caller.userId === userId) connection.end(reason);
+    }
   }
 
   /** Ends those whose tokens have run out. Called regularly. */

@@ -8,7 +8,8 @@ import { recentDepartures, roomsToTell } from '../store/members.ts';
 import { messagesIn, withReactions } from '../store/messages.ts';
 import { lastNumbersOf } from '../store/rooms.ts';
 import type { ChatTables } from '../store/tables.ts';
-import { type ChatServer, NOTIFICATIONS, roomKey, sessionKey, userKey } from './names.ts';
+import type { Connections, SessionEnd } from './connections.ts';
+import { type ChatServer, NOTIFICATIONS, roomKey, userKey } from './names.ts';
 import { PresenceBoard } from './presence-board.ts';
 import { type Broadcast, RoomFeeds } from './room-feeds.ts';
 
@@ -29,12 +30,14 @@ export interface Hub extends Live {
   stop(): Promise<void>;
 }
 
+const ENDED = 'chat:ended';
 /** How far `evictDeparted` looks back: longer than any outage of its database that it should make good. */
 const DEPARTED_SECONDS = 60;
 
 export function createHub(
   io: ChatServer,
   broadcast: Broadcast,
+  connections: Connections,
   deps: { db: Kysely<ChatTables>; ephemeral: EphemeralStore; log: Log },
 ): Hub {
   const { db, ephemeral, log } = deps;
@@ -62,12 +65,14 @@ export function createHub(
     }
   });
 
-  const end = (key: string, reason: string): void => {
-    for (const namespace of [io.of('/'), io.of(NOTIFICATIONS)]) {
-      namespace.to(key).emit('session:ended', { reason });
-      namespace.in(key).disconnectSockets(true);
-    }
+  /** Every process ends those it has. */
+  const end = (who: SessionEnd): void => {
+    connections.end(who);
+    ephemeral.publish(ENDED, JSON.stringify(who)).catch((error: unknown) => {
+      log.warn({ reason: String(error) }, 'the end of a session was not told to the other processes');
+    });
   };
+  let stopListening: () => Promise<void> = async () => {};
 
   return {
     feeds,
@@ -102,8 +107,9 @@ export function createHub(
         for (const socketId of rooms.get(userKey(user_id)) ?? []) {
           if (!sids.get(socketId)?.has(roomKey(room_id))) continue;
           const left = { roomId: room_id, reason, until: until?.toISOString() ?? null };
-          io.local.to(socketId).emit('room:left', left);
-          io.of('/').sockets.get(socketId)?.leave(roomKey(room_id));
+          const socket = io.of('/').sockets.get(socketId);
+          socket?.emit('room:left', left);
+          socket?.leave(roomKey(room_id));
         }
       }
     },
@@ -114,13 +120,17 @@ export function createHub(
         .to(userKey(userId))
         .emit('notification', notification);
     },
-    endSession: (sessionId, reason) => end(sessionKey(sessionId), reason),
-    endUser: (userId, reason) => end(userKey(userId), reason),
+    endSession: (sessionId, reason) => end({ sessionId, reason }),
+    endUser: (userId, reason) => end({ userId, reason }),
     async start() {
+      stopListening = await ephemeral.subscribe(ENDED, (text) =>
+        connections.end(JSON.parse(text) as SessionEnd),
+      );
       await feeds.start();
       await board.start();
     },
     async stop() {
+      await stopListening();
       await board.stop();
       await feeds.stop();
     },

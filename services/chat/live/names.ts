@@ -19,4 +19,3 @@ export const ROOM_PREFIX = 'room:';
 export const roomKey = (roomId: string): string => `${ROOM_PREFIX}${roomId}`;
 /** Every socket of a user, on every process. */
 export const userKey = (userId: string): string => `user:${userId}`;
-export const sessionKey = (sessionId: string): string => `session:${sessionId}`;

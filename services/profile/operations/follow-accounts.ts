@@ -28,7 +28,7 @@ export const disableAccount = (
 /** Removes everything of a deleted account, for good. */
 export async function removeAccount(
   tx: ProfileContext,
-  tools: Pick<ProfileTools, 'objects' | 'ephemeral'>,
+  tools: Pick<ProfileTools, 'objects'>,
   { data }: DomainEvent<'user.deleted'>,
 ): Promise<void> {
   await accounts.markDeleted(tx.db, data.userId);

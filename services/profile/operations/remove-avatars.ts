@@ -10,16 +10,13 @@ import { avatarKey } from './serve-avatar.ts';
  */
 export async function removeOldAvatars(
   tx: ProfileContext,
-  tools: Pick<ProfileTools, 'objects' | 'ephemeral'>,
+  tools: Pick<ProfileTools, 'objects'>,
   userId: string,
   except: string | null,
 ): Promise<void> {
   const old = await avatars.doomAvatars(tx.db, userId, except);
   tx.afterCommit(() => {
-    for (const id of old) {
-      void forgetAtGateways(tools, id);
-      deleteObjects(tools, id).catch(() => {});
-    }
+    for (const id of old) deleteObjects(tools, id).catch(() => {});
   });
 }
 
@@ -37,8 +34,8 @@ export async function sweepAvatars(
   return ids.length;
 }
 
-/** Gateways keep pictures, which say that they never change. */
-const forgetAtGateways = ({ ephemeral }: Pick<ProfileTools, 'ephemeral'>, id: string): Promise<void> =>
+/** Gateways keep pictures, which say that they never change. Once the removal is committed. */
+export const forgetAtGateways = ({ ephemeral }: Pick<ProfileTools, 'ephemeral'>, id: string): Promise<void> =>
   purgeGatewayCaches(ephemeral, `/api/profiles/avatars/${id}/`);
 
 async function deleteObjects({ objects }: Pick<ProfileTools, 'objects'>, id: string): Promise<void> {

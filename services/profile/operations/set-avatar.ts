@@ -8,7 +8,7 @@ import * as profiles from '../store/profiles.ts';
 import { announceProfile } from './announce-profile.ts';
 import { ownProfile } from './own-profile.ts';
 import { avatarOf } from './present.ts';
-import { removeOldAvatars } from './remove-avatars.ts';
+import { forgetAtGateways, removeOldAvatars } from './remove-avatars.ts';
 import { avatarKey } from './serve-avatar.ts';
 
 /**
@@ -35,14 +35,16 @@ export async function setMyAvatar(
       tools.objects.put(avatarKey(avatarId, size), streamOf(images[size]), { contentType: 'image/webp' }),
     ),
   );
-  await context.transaction(async (tx) => {
+  const old = await context.transaction(async (tx) => {
     const profile = await ownProfile(tx, { lock: true });
     if (!(await useAvatar(tx.db, avatarId)))
       throw new Problem('conflict', 'The upload took too long. Try again.');
     await profiles.setAvatar(tx.db, profile.userId, avatarId);
     await announceProfile(tx, { ...profile, avatarId });
     await removeOldAvatars(tx, tools, profile.userId, avatarId);
+    return profile.avatarId;
   });
+  if (old) await forgetAtGateways(tools, old);
   return avatarOf(tools, avatarId);
 }
 
