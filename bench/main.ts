@@ -4,6 +4,7 @@ const BENCHMARKS: Record<string, () => Promise<{ run(args: string[]): Promise<vo
   start: () => import('./start.ts'),
   passwords: () => import('./passwords.ts'),
   gateway: () => import('./gateway.ts'),
+  chat: () => import('./chat.ts'),
 };
 
 async function main(name: string | undefined, args: string[]): Promise<void> {

@@ -20,6 +20,7 @@ export type Command =
   | { do: 'closed-loop'; seconds: number; senders: number; window: number }
   /** `rate` messages a second, whatever the server does. */
   | { do: 'open-loop'; seconds: number; rate: number }
+  | { do: 'reconnect'; perSecond: number }
   | { do: 'disconnect' };
 
 export interface Connected {
@@ -41,6 +42,8 @@ export interface Measured {
   refused: number;
   refusals: Record<string, number>;
   delivered: number;
+  /** With those that came after the last send. */
+  deliveredInAll: number;
   /** Deliveries that each socket should have had until the end, and didn't. */
   lost: number;
   doubled: number;
@@ -52,8 +55,6 @@ export interface Measured {
 }
 
 const EVENT = '42["message",';
-/** Until the runtimes of both sides have compiled what runs often. */
-const WARM_UP_MS = 8_000;
 /** After the last send, what is still on its way gets so long. */
 const SETTLE_MS = 1_500;
 
@@ -170,8 +171,7 @@ const TEXT = 'The quick brown fox jumps over the lazy dog and says hello.';
 
 let peers: Peer[] = [];
 
-async function connect(file: string, perSecond: number): Promise<Connected> {
-  const targets = JSON.parse(readFileSync(file, 'utf8')) as Target[];
+async function connect(targets: Target[], perSecond: number): Promise<Connected> {
   const started = performance.now();
   const errors: string[] = [];
   const opening: Promise<void>[] = [];
@@ -201,9 +201,6 @@ async function measure(
   seconds: number,
   load: (until: number) => Promise<{ acked: number }>,
 ): Promise<Measured> {
-  // Code and connections get warm.
-  await load(performance.now() + WARM_UP_MS);
-  await Bun.sleep(SETTLE_MS);
   acks = new Histogram();
   deliveries = new Histogram();
   refusals = {};
@@ -227,6 +224,7 @@ async function measure(
     refused: Object.values(refusals).reduce((sum, count) => sum + count, 0),
     refusals,
     delivered: inTime,
+    deliveredInAll: delivered,
     lost,
     doubled,
     outOfOrder,
@@ -266,18 +264,27 @@ async function openLoop(until: number, rate: number): Promise<{ acked: number }>
   return { acked };
 }
 
+function disconnect(): void {
+  for (const peer of peers) peer.close();
+  peers = [];
+  highest.clear();
+}
+
 async function obey(command: Command): Promise<object> {
   switch (command.do) {
     case 'connect':
-      return connect(command.file, command.perSecond);
+      return connect(JSON.parse(readFileSync(command.file, 'utf8')) as Target[], command.perSecond);
     case 'closed-loop':
       return measure(command.seconds, (until) => closedLoop(until, command.senders, command.window));
     case 'open-loop':
       return measure(command.seconds, (until) => openLoop(until, command.rate));
+    case 'reconnect': {
+      const targets = peers.map(({ target }) => target);
+      disconnect();
+      return connect(targets, command.perSecond);
+    }
     case 'disconnect':
-      for (const peer of peers) peer.close();
-      peers = [];
-      highest.clear();
+      disconnect();
       return {};
   }
 }

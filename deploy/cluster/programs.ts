@@ -23,6 +23,12 @@ export interface Layout {
   passOn: Record<string, string>;
 }
 
+/**
+ * Chat holds thousands of sockets that mostly rest: its heap is collected before it has grown by a fifth instead of to
+ * three times its size, which would never be given back.
+ */
+export const CHAT_RUNTIME = { BUN_JSC_heapGrowthMaxIncrease: '0.2' };
+
 /** Every process of the cluster with its own port and only the configuration that it needs. */
 export function layOut(layout: Layout): Program[] {
   const { options, servers, databaseUrls } = layout;
@@ -49,6 +55,7 @@ export function layOut(layout: Layout): Program[] {
       ...launch(options.runtime, `services/${name}/main.ts`),
       env: {
         ...common,
+        ...(name === 'chat' ? CHAT_RUNTIME : {}),
         PORT: String(ports.get(name)![replica - 1]),
         DATABASE_URL: databaseUrls[name],
         AMQP_URL: servers.rabbitmq.url,

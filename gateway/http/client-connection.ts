@@ -165,6 +165,10 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
         this.refuse(new BadHead(400, 'This is no HTTP.'));
         return false;
       }
+      if (this.halfClosed) {
+        this.lingerAndClose();
+        return false;
+      }
       // The clock of a head starts with its first byte.
       if (this.searched === 0) this.deadline = performance.now() + this.door.timings.headMs;
       this.searched = Math.max(1, bytes.byteLength - 3);
@@ -190,7 +194,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
         : undefined;
     this.continueDue = head.expectContinue && this.decoder !== undefined;
     this.phase = 'exchange';
-    this.deadline = 0;
+    this.deadline = this.halfClosed ? performance.now() + HALF_CLOSED_MS : 0;
     this.exchange = exchange;
     this.door.onRequest(exchange);
     return true;
@@ -214,6 +218,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     if (this.continueDue && this.held === undefined) this.wire.write(CONTINUE);
     this.continueDue = false;
     this.takeHeld();
+    // Half a body, and no more will come.
+    if (this.halfClosed && this.decoder !== undefined && this.reader === reader) return this.destroy();
     if (!this.bodyPaused) this.readOn();
   }
 
@@ -300,7 +306,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
       head.upgrade !== '' ||
       this.door.stopping ||
       this.decoder !== undefined ||
-      this.halfClosed
+      (this.halfClosed && this.held === undefined)
     );
   }
 
@@ -406,7 +412,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
       return;
     }
     if (this.phase === 'head') return this.lingerAndClose();
-    if (this.decoder !== undefined) return this.destroy();
+    // Half a body. One that nobody has begun to read may be here as a whole.
+    if (this.decoder !== undefined && this.reader !== undefined) return this.destroy();
     this.deadline = performance.now() + HALF_CLOSED_MS;
   }
 

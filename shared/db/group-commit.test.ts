@@ -14,7 +14,9 @@ function gated(options: { most?: number; lanes?: number } = {}) {
     (items) =>
       new Promise((resolve, reject) => {
         const finish = (error?: unknown) =>
-          error === undefined ? resolve(items.map(({ value }) => value * 10)) : reject(error);
+          error === undefined
+            ? resolve({ results: items.map(({ value }) => value * 10), after: () => {} })
+            : reject(error);
         started.push({ items, finish });
       }),
     { most: options.most ?? 100, lanes: options.lanes ?? 1, keyOf: ({ key }) => key },
@@ -39,6 +41,25 @@ describe('group commit', () => {
     expect(values(1)).toEqual([2, 3, 4]);
     started[1]!.finish();
     expect(await Promise.all([first, ...rest])).toEqual([10, 20, 30, 40]);
+  });
+
+  test('what a batch still has to do comes after the next has begun, and before its results', async () => {
+    const happened: string[] = [];
+    const group = new GroupCommit<Item, number>(
+      async (items) => {
+        happened.push(`begin ${items[0]!.value}`);
+        await turn();
+        return {
+          results: items.map(({ value }) => value),
+          after: () => void happened.push(`after ${items[0]!.value}`),
+        };
+      },
+      { most: 1, lanes: 1, keyOf: ({ key }) => key },
+    );
+    await Promise.all(
+      [1, 2].map((value) => group.add(item(value)).then((result) => happened.push(`result ${result}`))),
+    );
+    expect(happened).toEqual(['begin 1', 'begin 2', 'after 1', 'result 1', 'after 2', 'result 2']);
   });
 
   test('a batch is bounded, and the rest follows', async () => {
@@ -73,7 +94,7 @@ describe('group commit', () => {
       async (items) => {
         if (items.some(({ value }) => value === 5)) throw new Error('bad item');
         committed.push(...items.map(({ value }) => value));
-        return items.map(({ value }) => value);
+        return { results: items.map(({ value }) => value), after: () => {} };
       },
       { most: 100, lanes: 1, keyOf: ({ key }) => key },
     );
@@ -90,7 +111,7 @@ describe('group commit', () => {
     const group = new GroupCommit<Item, number>(
       async (items) => {
         if (++tries === 1) throw unavailable('The database');
-        return items.map(({ value }) => value);
+        return { results: items.map(({ value }) => value), after: () => {} };
       },
       { most: 100, lanes: 1, keyOf: ({ key }) => key },
     );

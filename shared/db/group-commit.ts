@@ -8,6 +8,13 @@ export interface GroupCommitOptions<In> {
   keyOf(item: In): string;
 }
 
+export interface Committed<Out> {
+  /** One for each item, in their order. */
+  results: Out[];
+  /** What remains to be done once the next batch is under way, before the results are told. */
+  after(): void;
+}
+
 interface Waiting<In, Out> {
   item: In;
   settle: (result: Out) => void;
@@ -31,7 +38,7 @@ export class GroupCommit<In, Out> {
   #due: ReturnType<typeof setImmediate> | undefined;
 
   constructor(
-    private readonly commit: (items: In[]) => Promise<Out[]>,
+    private readonly commit: (items: In[]) => Promise<Committed<Out>>,
     private readonly options: GroupCommitOptions<In>,
   ) {}
 
@@ -62,10 +69,9 @@ export class GroupCommit<In, Out> {
       if (batch.length === 0) return;
       for (const key of keys) this.#busy.add(key);
       this.#underWay++;
-      void this.#run(batch).finally(() => {
+      void this.#run(batch, () => {
         for (const key of keys) this.#busy.delete(key);
         this.#underWay--;
-        this.#beginSoon();
       });
     }
   }
@@ -86,18 +92,27 @@ export class GroupCommit<In, Out> {
     return { keys, batch };
   }
 
-  async #run(batch: Waiting<In, Out>[]): Promise<void> {
+  /** `done` frees the batch's place, once. */
+  async #run(batch: Waiting<In, Out>[], done: () => void): Promise<void> {
+    let committed: Committed<Out>;
     try {
-      const results = await this.commit(batch.map(({ item }) => item));
-      for (const [index, { settle }] of batch.entries()) settle(results[index]!);
+      committed = await this.commit(batch.map(({ item }) => item));
     } catch (error) {
-      if (batch.length === 1 || isUnavailable(error)) {
-        for (const { fail } of batch) fail(error);
-        return;
+      if (batch.length > 1 && !isUnavailable(error)) {
+        const half = batch.length >> 1;
+        await this.#run(batch.slice(0, half), () => {});
+        return this.#run(batch.slice(half), done);
       }
-      const half = batch.length >> 1;
-      await this.#run(batch.slice(0, half));
-      await this.#run(batch.slice(half));
+      done();
+      this.#beginSoon();
+      for (const { fail } of batch) fail(error);
+      return;
     }
+    done();
+    // The database works on the next batch while this one is told to everybody.
+    this.#begin();
+    committed.after();
+    for (const [index, { settle }] of batch.entries()) settle(committed.results[index]!);
+    this.#beginSoon();
   }
 }

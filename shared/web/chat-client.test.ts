@@ -22,6 +22,7 @@ class ScriptedSocket extends EventEmitter {
   active = true;
   connects = 0;
   readonly asked: Asked[] = [];
+  readonly #unanswered = new Set<() => void>();
   #waiters: (() => void)[] = [];
 
   connect(): this {
@@ -36,7 +37,9 @@ class ScriptedSocket extends EventEmitter {
     return {
       emitWithAck: (event: ClientEvent, input: Record<string, unknown>) =>
         new Promise((resolve, reject) => {
-          this.asked.push({ event, input, reply: resolve, fail: () => reject(new Error('no answer')) });
+          const fail = () => reject(new Error('no answer'));
+          this.#unanswered.add(fail);
+          this.asked.push({ event, input, reply: resolve, fail });
           for (const wake of this.#waiters.splice(0)) wake();
         }),
     };
@@ -48,7 +51,9 @@ class ScriptedSocket extends EventEmitter {
   drop(): void {
     if (!this.connected) return;
     this.connected = false;
-    for (const { fail } of this.asked.splice(0)) fail();
+    this.asked.length = 0;
+    for (const fail of this.#unanswered) fail();
+    this.#unanswered.clear();
     this.emit('disconnect', 'transport close');
   }
   /** The next event that the client asks. */

@@ -320,7 +320,10 @@ export class ChatClient {
           continue;
         }
         room.takePage(page);
-        failures = 0;
+        // A page that brings nothing although something is missing is asked for again, but not at once.
+        if (room.behind && room.seq === seq && room.change === change)
+          await this.#pause(undefined, failures++);
+        else failures = 0;
         if ((page.hasMore && seq !== undefined) || page.hasMoreChanges || room.behind) continue;
         ready.resolve(room);
         break;

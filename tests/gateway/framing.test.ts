@@ -687,6 +687,17 @@ describe('keep-alive and pipelining', () => {
     }
   });
 
+  test('and one to each request that it had sent before', async () => {
+    const chat = await rawUpstream(answering(({ target }) => ok(target)));
+    const door = await gateway({ upstreams: { chat: chat.url }, timings: { lingerMs: 50 } });
+    const one = await client(door.port);
+    const numbers = [0, 1, 2, 3, 4];
+    void one.send(`${numbers.map((n) => get(`${JSON_PATH}?n=${n}`)).join('')}GET /half`);
+    one.halfClose();
+    for (const n of numbers) expect(String((await one.reply()).body)).toBe(`${JSON_PATH}?n=${n}`);
+    expect([await one.ended(1_500), one.text]).toEqual(['end', '']);
+  });
+
   test('and all of it, though it takes its time, as long as it flows', async () => {
     const content = await rawUpstream(async (peer) => {
       await peer.request();

@@ -63,8 +63,7 @@ export const openSendQueue = (
     async (sends) => {
       const stored = await transaction(db, (tx) => storeMessages(tx, tools.filter, sends));
       nudge();
-      tell(tools.live, stored);
-      return stored.outcomes;
+      return { results: stored.outcomes, after: () => tell(tools.live, stored) };
     },
     { most: BATCH, lanes: LANES, keyOf: ({ input }) => input.roomId.toLowerCase() },
   );

@@ -1,9 +1,8 @@
 import type { Kysely } from 'kysely';
 import type { Message, NewMessage, ThreadChange } from '../../../shared/contracts/chat.ts';
 import type { Role } from '../../../shared/contracts/common.ts';
-import type { KernelTables } from '../../../shared/db/kernel.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
-import { type NewEvent, publishEvents } from '../../../shared/events/outbox.ts';
+import { eventInsert, type NewEvent } from '../../../shared/events/outbox.ts';
 import { newId } from '../../../shared/ids.ts';
 import { recordChanges } from '../store/changes.ts';
 import { findFiles } from '../store/files.ts';
@@ -261,22 +260,16 @@ async function write(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise
     tx,
     fresh.flatMap(({ row }) => (row.mentions_room ? [row.room_id] : [])),
   );
-  await insertMessages(
-    tx,
-    fresh.map(({ row }) => row),
-  );
-  await publishEvents(
-    tx as unknown as Kysely<KernelTables>,
-    fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody)),
-  );
+  const events = fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody));
   const unnamed = fresh.filter(({ sender, send }) => sender.name === null && send.author.name !== '');
   await nameUnknownPeople(tx, new Map(unnamed.map(({ send }) => [send.author.id, send.author.name])));
   // A webhook reads nothing, and an author whose message a moderator lets through may be away.
   const present = fresh.filter(({ send }) => !send.author.exempt);
-  await noteSent(
+  const sent = present.map(({ row }) => ({ roomId: row.room_id, userId: row.author_id, seq: row.seq }));
+  await insertMessages(
     tx,
-    present.map(({ row }) => ({ roomId: row.room_id, userId: row.author_id, seq: row.seq })),
-    now,
+    fresh.map(({ row }) => row),
+    [eventInsert(events), ...(sent.length > 0 ? [noteSent(sent, now)] : [])],
   );
 }
 

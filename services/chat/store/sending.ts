@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { RoomKind } from '../../../shared/contracts/chat.ts';
 import type { PostingFacts } from './posting-facts.ts';
 import type { ChatTables, MessagesTable } from './tables.ts';
@@ -71,8 +71,15 @@ export type NewMessageRow = Pick<
   'id' | 'room_id' | 'seq' | 'client_id' | 'author_id' | 'body' | 'mentions' | 'reply_to' | 'attachments'
 > & { mentions_room: boolean; created_at: Date };
 
-/** Stores messages that have the next numbers of their rooms, which are locked, and moves the rooms on. */
-export async function insertMessages(db: Kysely<ChatTables>, messages: NewMessageRow[]): Promise<void> {
+/**
+ * Stores messages that have the next numbers of their rooms, which are locked, and moves the rooms on. `besides` are
+ * further statements that go along in the same round trip.
+ */
+export async function insertMessages(
+  db: Kysely<ChatTables>,
+  messages: NewMessageRow[],
+  besides: RawBuilder<unknown>[],
+): Promise<void> {
   const column = <K extends keyof NewMessageRow>(name: K) => messages.map((message) => message[name]);
   const last = new Map(messages.map((message) => [message.room_id, message]));
   const ends = [...last.values()];
@@ -81,6 +88,10 @@ export async function insertMessages(db: Kysely<ChatTables>, messages: NewMessag
       update rooms r set last_seq = e.seq, active_at = e.at
       from unnest(${ends.map((end) => end.room_id)}::uuid[], ${ends.map((end) => end.seq)}::int[],
         ${ends.map((end) => end.created_at)}::timestamptz[]) as e (id, seq, at) where r.id = e.id)
+      ${sql.join(
+        besides.map((statement, index) => sql`, ${sql.raw(`besides_${index}`)} as (${statement})`),
+        sql` `,
+      )}
     insert into messages (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to,
       attachments, created_at)
     select id, room_id, seq, client_id, author_id, body, mentions::jsonb, mentions_room, reply_to,
@@ -95,19 +106,15 @@ export async function insertMessages(db: Kysely<ChatTables>, messages: NewMessag
 }
 
 /** Notes when members have sent last, and that they have read up to there: who writes has the room before them. */
-export async function noteSent(
-  db: Kysely<ChatTables>,
+export const noteSent = (
   sent: { roomId: string; userId: string; seq: number }[],
   at: Date,
-): Promise<void> {
-  if (sent.length === 0) return;
-  await sql`
+): RawBuilder<unknown> => sql`
     update members m set last_sent_at = ${at}, read_seq = greatest(m.read_seq, s.seq)
     from (select room_id, user_id, max(seq) as seq
       from unnest(${sent.map(({ roomId }) => roomId)}::uuid[], ${sent.map(({ userId }) => userId)}::uuid[],
         ${sent.map(({ seq }) => seq)}::int[]) as n (room_id, user_id, seq) group by room_id, user_id) s
-    where m.room_id = s.room_id and m.user_id = s.user_id`.execute(db);
-}
+    where m.room_id = s.room_id and m.user_id = s.user_id`;
 
 /** The members among those named, each in their room, with their names. */
 export async function findMentioned(

@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import type { Kysely, KyselyPlugin, Transaction } from 'kysely';
+import { sql } from 'kysely';
+import { createChat } from '../../services/chat/service.ts';
+import type { ChatTables } from '../../services/chat/store/tables.ts';
+import { openGroup, person, startChat, type World } from '../../services/chat/test-school.ts';
+import type { Message } from '../../shared/contracts/chat.ts';
+import type { ServiceDeps } from '../../shared/service.ts';
+import { type RunningService, startService } from '../../shared/service.ts';
+import { type TcpProxy, tcpProxy } from '../../shared/testing/tcp-proxy.ts';
+import { checkChat } from './chat-checker.ts';
+import { findViolations, type Violation } from './chat-history.ts';
+import { ChatStorm, type StormOptions, type StormView } from './chat-storm.ts';
+
+setDefaultTimeout(240_000);
+
+test('a cluster of two gateways and two chats keeps every promise, whatever breaks', async () => {
+  const { violations, acknowledged } = await checkChat({
+    messagesPerFault: 300,
+    seed: 1,
+    log: (line) => console.log(line),
+  });
+  expect(violations).toEqual([]);
+  expect(acknowledged).toBeGreaterThanOrEqual(2_100);
+});
+
+type Deps = ServiceDeps<ChatTables>;
+
+/** A database that says it has committed, but has not: of every fourth transaction that stores messages. */
+function forgettingCommits(db: Kysely<ChatTables>): Kysely<ChatTables> {
+  let count = 0;
+  const dropped = new Error('dropped');
+  const execute = async <T>(work: (tx: Transaction<ChatTables>) => Promise<T>): Promise<T> => {
+    let result: T | undefined;
+    try {
+      return await db.transaction().execute(async (tx) => {
+        result = await work(tx);
+        const stored = (result as { messages?: unknown[] } | undefined)?.messages?.length ?? 0;
+        if (stored > 0 && ++count % 4 === 0) throw dropped;
+        return result;
+      });
+    } catch (error) {
+      if (error === dropped) return result!;
+      throw error;
+    }
+  };
+  return new Proxy(db, {
+    get(target, name) {
+      if (name === 'transaction') return () => ({ execute });
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** A database that never knows whether a client id was sent before. */
+const withoutDuplicates: KyselyPlugin = {
+  transformQuery: ({ node }) => node,
+  transformResult: async ({ result }) => ({
+    ...result,
+    rows: result.rows.map((row) => ('sent_id' in row ? { ...row, sent_id: null } : row)),
+  }),
+};
+
+/** A client as most write it first: joins again after each connect, and keeps what comes. */
+const naive: StormOptions['reader'] = (io, url, { token }, roomIds): StormView => {
+  const socket = io(url, {
+    transports: ['websocket'],
+    forceNew: true,
+    auth: { token },
+    reconnectionDelay: 50,
+  });
+  const kept: Message[] = [];
+  socket.on('connect', () => {
+    for (const roomId of roomIds) socket.emit('room:join', { roomId }, () => {});
+  });
+  socket.on('message', (message: Message) => kept.push(message));
+  const of = (roomId: string) => kept.filter((message) => message.roomId === roomId);
+  return {
+    messages: of,
+    told: (roomId) => of(roomId).map(({ seq }) => seq),
+    has: () => true,
+    close: () => socket.disconnect(),
+  };
+};
+
+describe('the checker sees when a promise is broken', () => {
+  let world: World;
+  let service: RunningService;
+  let way: TcpProxy;
+  beforeAll(async () => {
+    world = await startChat(1000);
+  });
+  afterAll(() => world.stop());
+
+  /** A short storm on a chat process with these parts, over connections that are cut and lose answers. */
+  async function storm(
+    broken: (deps: Deps) => Deps,
+    options: Pick<StormOptions, 'reader'> = {},
+  ): Promise<Violation[]> {
+    const deps = { ...world.deps, settings: { ...world.deps.settings, limitScale: 1000 } };
+    service = await startService(await createChat(broken(deps)), deps, { hostname: '127.0.0.1', port: 0 });
+    way = await tcpProxy(`http://127.0.0.1:${service.port}`);
+    const users = [await person(world, 'Ann'), await person(world, 'Bob')];
+    const roomId = await openGroup(world, users[0]!, [users[1]!]);
+    let answers = 0;
+    const storm = new ChatStorm(
+      {
+        people: users.map(({ userId, token }) => ({ id: userId, token })),
+        roomIds: [roomId],
+        addressOf: () => way.url,
+        read: async (as, path) =>
+          (await world.call('GET', path, { as: users.find(({ userId }) => userId === as.id)! })).body,
+      },
+      { seed: 3, writers: 4, readers: 2, losesAnswer: () => ++answers % 7 === 0, ...options },
+    );
+    try {
+      await storm.start();
+      for (let cut = 0; cut < 4; cut++) {
+        await storm.untilAcknowledged(25, 60_000);
+        way.cut();
+      }
+      await storm.untilAcknowledged(25, 60_000);
+      return findViolations(await storm.finish());
+    } finally {
+      storm.close();
+      way.close();
+      await service.stop(1_000);
+    }
+  }
+  const kindsOf = (violations: Violation[]) => new Set(violations.map(({ kind }) => kind));
+
+  test('nothing is broken: nothing is found', async () => {
+    expect(await storm((deps) => deps)).toEqual([]);
+  });
+
+  test('acknowledged before the commit', async () => {
+    const kinds = kindsOf(await storm((deps) => ({ ...deps, db: forgettingCommits(deps.db) })));
+    expect(kinds).toContain('acknowledged-lost');
+    expect(kinds).toContain('view-differs');
+  });
+
+  test('a client that does not ask for what it has missed', async () => {
+    const violations = await storm((deps) => deps, { reader: naive });
+    expect(kindsOf(violations)).toEqual(new Set(['view-differs', 'view-order']));
+    // The others, who ask, have everything.
+    expect(violations.every(({ detail }) => detail.startsWith('reader'))).toBe(true);
+  });
+
+  test('no de-duplication by client id', async () => {
+    // The table's own guard, too. The last test: the others need it.
+    await sql`alter table messages drop constraint messages_room_id_author_id_client_id_key`.execute(
+      world.db,
+    );
+    const kinds = kindsOf(await storm((deps) => ({ ...deps, db: deps.db.withPlugin(withoutDuplicates) })));
+    expect(kinds).toContain('stored-twice');
+  });
+});
