@@ -22,7 +22,7 @@ const PORTS = 'shared/ports/**';
 /** The kernel as operations see it. */
 const KERNEL = [
   'shared/{auth,events,db,mail,media}/**',
-  'shared/{errors,ids,wait-for}.ts',
+  'shared/{errors,ids,recent-cache,wait-for}.ts',
   'shared/http/{context,cursor,etag,body}.ts',
 ];
 const OBSERVABILITY = ['shared/observability/{log,trace,metrics}.ts'];
