@@ -9,7 +9,7 @@ import type { ServiceDeps } from '../../shared/service.ts';
 import { type RunningService, startService } from '../../shared/service.ts';
 import { type TcpProxy, tcpProxy } from '../../shared/testing/tcp-proxy.ts';
 import { checkChat } from './chat-checker.ts';
-import { findViolations, type Violation } from './chat-history.ts';
+import { findViolations, type History, type ViolationKind } from './chat-history.ts';
 import { ChatStorm, type StormOptions, type StormView } from './chat-storm.ts';
 
 setDefaultTimeout(240_000);
@@ -97,7 +97,7 @@ describe('the checker sees when a promise is broken', () => {
   async function storm(
     broken: (deps: Deps) => Deps,
     options: Pick<StormOptions, 'reader'> = {},
-  ): Promise<Violation[]> {
+  ): Promise<History> {
     const deps = { ...world.deps, settings: { ...world.deps.settings, limitScale: 1000 } };
     service = await startService(await createChat(broken(deps)), deps, { hostname: '127.0.0.1', port: 0 });
     way = await tcpProxy(`http://127.0.0.1:${service.port}`);
@@ -121,17 +121,53 @@ describe('the checker sees when a promise is broken', () => {
         way.cut();
       }
       await storm.untilAcknowledged(25, 60_000);
-      return findViolations(await storm.finish());
+      return await storm.finish();
     } finally {
       storm.close();
       way.close();
       await service.stop(1_000);
     }
   }
-  const kindsOf = (violations: Violation[]) => new Set(violations.map(({ kind }) => kind));
+  const kindsOf = (history: History) => new Set(findViolations(history).map(({ kind }) => kind));
 
-  test('nothing is broken: nothing is found', async () => {
-    expect(await storm((deps) => deps)).toEqual([]);
+  test('nothing is broken: nothing is found, until the history itself is damaged', async () => {
+    const healthy = await storm((deps) => deps);
+    expect(findViolations(healthy)).toEqual([]);
+    const damages: [ViolationKind, (history: History) => void][] = [
+      ['number-gap', ({ stored }) => stored.forEach((messages) => messages.splice(5, 1))],
+      ['acknowledged-lost', ({ stored }) => stored.forEach((messages) => messages.splice(5, 1))],
+      ['never-sent', ({ sends }) => sends.splice(5, 1)],
+      ['author-order', ({ sends }) => sends.reverse()],
+      [
+        'change-lost',
+        ({ texts, stored }) => {
+          const { id } = [...stored.values()][0]!.find(({ deletedAt }) => deletedAt === null)!;
+          texts.set(id, { settled: 'something else', unsure: new Set() });
+        },
+      ],
+      ['change-lost', ({ deletions }) => deletions.clear()],
+      [
+        'change-lost',
+        ({ reactions }) => {
+          for (const register of reactions.values()) register.settled = 'neither';
+        },
+      ],
+      ['live-order', ({ live }) => live[0]!.messages.push(live[0]!.messages.at(-1)!)],
+      ['live-order', ({ live }) => live.find(({ changes }) => changes.length > 1)!.changes.reverse()],
+      ['view-order', ({ views }) => views[0]!.told.reverse()],
+      ['view-differs', ({ views }) => views[0]!.messages.pop()],
+      [
+        'view-differs',
+        ({ views }) => {
+          views[0]!.messages[3] = { ...views[0]!.messages[3]!, body: 'something else' };
+        },
+      ],
+    ];
+    for (const [kind, damage] of damages) {
+      const damaged = structuredClone(healthy);
+      damage(damaged);
+      expect([...kindsOf(damaged)]).toContain(kind);
+    }
   });
 
   test('acknowledged before the commit', async () => {
@@ -141,8 +177,8 @@ describe('the checker sees when a promise is broken', () => {
   });
 
   test('a client that does not ask for what it has missed', async () => {
-    const violations = await storm((deps) => deps, { reader: naive });
-    expect(kindsOf(violations)).toEqual(new Set(['view-differs', 'view-order']));
+    const violations = findViolations(await storm((deps) => deps, { reader: naive }));
+    expect(new Set(violations.map(({ kind }) => kind))).toEqual(new Set(['view-differs', 'view-order']));
     // The others, who ask, have everything.
     expect(violations.every(({ detail }) => detail.startsWith('reader'))).toBe(true);
   });
