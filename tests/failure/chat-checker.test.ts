@@ -133,9 +133,12 @@ describe('the checker sees when a promise is broken', () => {
   test('nothing is broken: nothing is found, until the history itself is damaged', async () => {
     const healthy = await storm((deps) => deps);
     expect(findViolations(healthy)).toEqual([]);
+    const loseSixth = ({ stored }: History): void => {
+      for (const messages of stored.values()) messages.splice(5, 1);
+    };
     const damages: [ViolationKind, (history: History) => void][] = [
-      ['number-gap', ({ stored }) => stored.forEach((messages) => messages.splice(5, 1))],
-      ['acknowledged-lost', ({ stored }) => stored.forEach((messages) => messages.splice(5, 1))],
+      ['number-gap', loseSixth],
+      ['acknowledged-lost', loseSixth],
       ['never-sent', ({ sends }) => sends.splice(5, 1)],
       ['author-order', ({ sends }) => sends.reverse()],
       [
