@@ -95,7 +95,7 @@ const NAMES: Record<string, string> = {
   'is two dots': '..',
   'has a NUL': 'a\0.txt',
   'ends a header': 'a.txt\r\nSet-Cookie: a=b',
-  'has 10,000 characters': 'n'.repeat(10_000),
+  'has 5,000 characters': 'x'.repeat(5_000),
   'is nothing': '',
   'is spaces': '   ',
   'is a line separator': 'a\u2028b.txt',
