@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { ProblemCode } from '../../shared/errors.ts';
 import { Api, must } from '../support/people.ts';
-import { assembleCast, type Cast, PLAYERS, type Player, type Scene, setScene } from './cast.ts';
+import {
+  assembleCast,
+  type Cast,
+  PLAYERS,
+  type Player,
+  type Scene,
+  SPARE_PARTS,
+  setScene,
+} from './cast.ts';
 import { fill, type OpenApi, type Operation, operationsOf } from './open-api.ts';
 import {
   errorsLogged,
@@ -38,6 +46,7 @@ beforeAll(async () => {
     notificationId: nobody,
     deadLetterId: nobody,
     avatarId: nobody,
+    ...Object.fromEntries(Object.keys(SPARE_PARTS).map((name) => [name, nobody])),
     token: cast.players.learnerEnrolled.token,
   };
 }, 180_000);
