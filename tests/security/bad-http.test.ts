@@ -27,6 +27,8 @@ import {
  * contract's problem, leaves nothing behind, says nothing about how we are made, and troubles nobody else.
  */
 
+const LIFTS = /^DELETE .*\/(?:mutes|bans)\/\{userId\}$/;
+
 let cast: Cast;
 let scene: Scene;
 let operations: Operation[];
@@ -35,9 +37,10 @@ let values: Record<string, string>;
 beforeAll(async () => {
   cast = await assembleCast();
   scene = await setScene(cast);
+  // The door of a webhook looks at its secret before anything else: bad-chat.test.ts.
   operations = operationsOf(
     (await must(new Api(cast.platform.url).get('/openapi.json'), 'openapi')) as OpenApi,
-  );
+  ).filter(({ title }) => title !== 'POST /api/chat/webhooks/{webhookId}');
   const nobody = crypto.randomUUID();
   values = {
     ...scene,
@@ -270,6 +273,8 @@ describe('ids', () => {
         const names = operation.path.match(/(?<=\{)\w*Id(?=\})/g) ?? [];
         for (const id of [crypto.randomUUID(), '00000000-0000-0000-0000-000000000000']) {
           for (const name of names) {
+            // Lifting what is not there leaves what was asked for: whoever lifts may not know who has left.
+            if (name === 'userId' && LIFTS.test(operation.title)) continue;
             const response = call(operation, callerOf(operation), {
               ids: { [name]: id },
               ...bodyOf(operation),
