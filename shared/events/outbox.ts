@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { EVENTS, type EventData, type EventEnvelope, type EventName } from '../contracts/events.ts';
 import type { KernelTables } from '../db/kernel.ts';
 import { newId } from '../ids.ts';
@@ -29,18 +29,8 @@ export async function publishEvent<N extends EventName>(
   return envelope.id;
 }
 
-/** The same for many events of one transaction, in one statement. */
-export async function publishEvents(tx: Kysely<KernelTables>, events: NewEvent<EventName>[]): Promise<void> {
-  if (events.length > 0) await eventInsert(events).execute(tx);
-}
-
-/** The statement that does it, for a transaction that has more to say in one round trip. */
-export const eventInsert = (events: NewEvent<EventName>[]): RawBuilder<unknown> =>
-  // One value for all: less than half the work of an array of texts that are JSON, on both sides.
-  sql`insert into outbox (id, name, envelope) select (e ->> 'id')::uuid, e ->> 'name', e
-    from jsonb_array_elements(${events.map(envelopeOf)}::jsonb) e`;
-
-function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelope {
+/** The event as it is written to the outbox and published, for who writes many in a statement of their own. */
+export function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelope {
   return {
     id: newId(),
     name: event.name,

@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Message, NewMessage } from '../../../shared/contracts/chat.ts';
 import { GroupCommit } from '../../../shared/db/group-commit.ts';
-import { transaction } from '../../../shared/db/transaction.ts';
+import { tryAgain } from '../../../shared/db/transaction.ts';
 import { Problem } from '../../../shared/errors.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { ChatContext, ChatTools, Live } from '../context.ts';
@@ -13,6 +13,8 @@ import { type Send, type Sent, type Stored, storeMessages } from './store-messag
 /** Messages of one person to one room: a burst, then so many a second. */
 const SEND_BURST = 100;
 const SEND_PER_SECOND = 20;
+/** PostgreSQL's unique violation: another process has just stored one of these client ids. */
+const STORED_MEANWHILE = '23505';
 /** Messages in one transaction at most: what keeps a room's row locked must end soon. */
 const BATCH = 200;
 /** Transactions of this process at once. More of them make smaller batches, each with its own commit. */
@@ -61,7 +63,7 @@ export const openSendQueue = (
 ): SendQueue =>
   new GroupCommit(
     async (sends) => {
-      const stored = await transaction(db, (tx) => storeMessages(tx, tools.filter, sends));
+      const stored = await tryAgain(() => storeMessages(db, tools.filter, sends), [STORED_MEANWHILE]);
       nudge();
       return { results: stored.outcomes, after: () => tell(tools.live, stored) };
     },

@@ -1,8 +1,9 @@
 import type { Kysely } from 'kysely';
 import type { Message, NewMessage, ThreadChange } from '../../../shared/contracts/chat.ts';
 import type { Role } from '../../../shared/contracts/common.ts';
+import { transaction } from '../../../shared/db/transaction.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
-import { eventInsert, type NewEvent } from '../../../shared/events/outbox.ts';
+import { envelopeOf, type NewEvent } from '../../../shared/events/outbox.ts';
 import { newId } from '../../../shared/ids.ts';
 import { recordChanges } from '../store/changes.ts';
 import { findFiles } from '../store/files.ts';
@@ -12,12 +13,12 @@ import { nameUnknownPeople } from '../store/people.ts';
 import { countReplies } from '../store/replies.ts';
 import {
   findSenders,
+  findSendRooms,
   insertMessages,
-  type LockedRoom,
   lockRooms,
   membersOf,
-  noteSent,
   type SenderRow,
+  type SendRoom,
 } from '../store/sending.ts';
 import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
@@ -56,44 +57,42 @@ export interface Stored {
   threads: ThreadChange[];
 }
 
-/** A message that gets stored. */
+/** A message that gets stored; its number and time are known once it is. */
 interface Fresh {
   row: MessageRow;
-  room: LockedRoom;
+  room: SendRoom;
   sender: SenderRow;
   send: Send;
 }
 
 /**
- * Stores messages of any authors to any rooms in the open transaction, in a few statements however many they are.
- * Each gets its room's next number in the order given; the rooms' rows stay locked until the transaction ends, so
- * numbers follow the order of commits and have no gaps. A client id that is known gives the first result.
+ * Stores messages of any authors to any rooms, in two round trips however many they are, and some more where there are
+ * replies, mentions or attachments among them. Each gets its room's next number in the order given. What the database
+ * refuses, it refuses as a whole. A client id that is known gives the first result; one that another process stores in
+ * this moment makes the whole fail (23505), and is known the next time. In an open transaction, which can't be tried
+ * again, the rooms are locked first, and this does not happen.
  */
 export async function storeMessages(
-  tx: Kysely<ChatTables>,
+  db: Kysely<ChatTables>,
   filter: WordFilter,
   sends: Send[],
 ): Promise<Stored> {
   const keys = sends.map(keyOf);
   const roomIds = keys.map(({ roomId }) => roomId);
-  const rooms = await lockRooms(tx, roomIds);
-  // Not before: times in a room go up with the numbers, as far as the processes' clocks agree.
+  if (db.isTransaction) await lockRooms(db, roomIds);
+  const [rooms, senders] = await Promise.all([findSendRooms(db, roomIds), findSenders(db, keys)]);
   const now = new Date();
-  // Asked once the locks are there: what others have committed under them is seen.
-  const senders = await findSenders(tx, keys);
   const entries = admit(sends, rooms, senders);
   const candidates = entries.filter((entry) => entry instanceof Candidate);
-  const verdicts = await judge(tx, filter, candidates, now);
-  const files = await filesOf(tx, candidates);
-  const originals = await originalsOf(tx, candidates);
-  for (const [index, candidate] of candidates.entries())
-    candidate.decide(verdicts[index]!, files, originals, now);
+  const verdicts = await judge(db, filter, candidates, now);
+  const files = await filesOf(db, candidates);
+  const originals = await originalsOf(db, candidates);
+  for (const [index, candidate] of candidates.entries()) candidate.decide(verdicts[index]!, files, originals);
 
+  await hold(db, candidates, verdicts, now);
   const fresh = candidates.flatMap((candidate) => candidate.fresh ?? []);
-  await write(tx, fresh, now);
-  await hold(tx, candidates, verdicts, now);
-  const threads = await countThreads(tx, fresh, now);
-  const first = await firstResults(tx, entries);
+  const threads = await write(db, fresh);
+  const first = await firstResults(db, entries);
   return {
     outcomes: entries.map((entry) => outcomeOf(entry, entries, first)),
     messages: fresh.map(({ row }) => toMessage(row, [])),
@@ -110,7 +109,7 @@ const keyOf = ({ author, input }: Send) => ({
 /** What a send turns out to be: nobody's business, sent before, the twin of one before it, or new. */
 type Entry = Problem | { sentId: string } | { twinOf: number } | Candidate;
 
-function admit(sends: Send[], rooms: Map<string, LockedRoom>, senders: SenderRow[]): Entry[] {
+function admit(sends: Send[], rooms: Map<string, SendRoom>, senders: SenderRow[]): Entry[] {
   const seen = new Map<string, number>();
   return sends.map((send, index): Entry => {
     const { roomId, authorId, clientId } = keyOf(send);
@@ -128,7 +127,7 @@ function admit(sends: Send[], rooms: Map<string, LockedRoom>, senders: SenderRow
 }
 
 /** Why this author has no say in the room at all, as `memberRoom` says it. */
-function strange(room: LockedRoom | undefined, sender: SenderRow, author: Author): Problem | undefined {
+function strange(room: SendRoom | undefined, sender: SenderRow, author: Author): Problem | undefined {
   if (room && (sender.role !== null || author.exempt)) return undefined;
   if (room?.kind === 'course' && author.role === 'admin')
     return new Problem('forbidden', 'Only members of the room may do this.');
@@ -137,6 +136,10 @@ function strange(room: LockedRoom | undefined, sender: SenderRow, author: Author
   return new Problem('banned', `Banned from this room${until}.`);
 }
 
+/** Until the database has given them. */
+const UNKNOWN = 0;
+const UNKNOWN_TIME = new Date(0);
+
 /** A send that is new, until it is decided. */
 class Candidate {
   problem: Problem | undefined;
@@ -144,27 +147,21 @@ class Candidate {
 
   constructor(
     readonly send: Send,
-    readonly room: LockedRoom,
+    readonly room: SendRoom,
     readonly sender: SenderRow,
   ) {}
 
-  /** Called in the order of sending: it takes the room's next number. */
-  decide(
-    verdict: Verdict,
-    files: Map<string, FileFacts>,
-    originals: Map<string, MessageRow>,
-    now: Date,
-  ): void {
+  decide(verdict: Verdict, files: Map<string, FileFacts>, originals: Map<string, MessageRow>): void {
     try {
       if (verdict.outcome !== 'post') throw verdict.problem;
-      this.fresh = this.#create(files, originals, now);
+      this.fresh = this.#create(files, originals);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.problem = error;
     }
   }
 
-  #create(files: Map<string, FileFacts>, originals: Map<string, MessageRow>, now: Date): Fresh {
+  #create(files: Map<string, FileFacts>, originals: Map<string, MessageRow>): Fresh {
     const { room, sender, send } = this;
     const { author, input } = send;
     const attachments = checkedAttachments(input.attachments ?? [], files, {
@@ -175,7 +172,7 @@ class Candidate {
     const row: MessageRow = {
       id: newId(),
       room_id: room.id,
-      seq: ++room.last_seq,
+      seq: UNKNOWN,
       client_id: input.clientId,
       author_id: author.id,
       author_name: sender.name ?? author.name,
@@ -187,7 +184,7 @@ class Candidate {
       reply_count: 0,
       last_reply_at: null,
       attachments,
-      created_at: now,
+      created_at: UNKNOWN_TIME,
       edited_at: null,
       deleted_at: null,
       pinned_at: null,
@@ -244,11 +241,11 @@ async function originalsOf(
   return new Map((await findMessages(tx, [...new Set(ids)])).map((row) => [row.id, row]));
 }
 
-/** Stores the messages with their mentions, and the events that tell of them. */
-async function write(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise<void> {
-  if (fresh.length === 0) return;
+/** Stores the messages with their mentions and the events that tell of them; counts the replies among them. */
+async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<ThreadChange[]> {
+  if (fresh.length === 0) return [];
   const mentions = await readMentions(
-    tx,
+    db,
     fresh.map(({ row }) => ({ roomId: row.room_id, body: row.body })),
   );
   for (const [index, { row, sender }] of fresh.entries()) {
@@ -257,20 +254,27 @@ async function write(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise
     row.mentions_room = room && (sender.role === 'owner' || sender.role === 'moderator');
   }
   const everybody = await membersOf(
-    tx,
+    db,
     fresh.flatMap(({ row }) => (row.mentions_room ? [row.room_id] : [])),
   );
-  const events = fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody));
   const unnamed = fresh.filter(({ sender, send }) => sender.name === null && send.author.name !== '');
-  await nameUnknownPeople(tx, new Map(unnamed.map(({ send }) => [send.author.id, send.author.name])));
+  await nameUnknownPeople(db, new Map(unnamed.map(({ send }) => [send.author.id, send.author.name])));
+
+  const events = fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody)).map(envelopeOf);
   // A webhook reads nothing, and an author whose message a moderator lets through may be away.
-  const present = fresh.filter(({ send }) => !send.author.exempt);
-  const sent = present.map(({ row }) => ({ roomId: row.room_id, userId: row.author_id, seq: row.seq }));
-  await insertMessages(
-    tx,
-    fresh.map(({ row }) => row),
-    [eventInsert(events), ...(sent.length > 0 ? [noteSent(sent, now)] : [])],
-  );
+  const rows = fresh.map(({ row, send }) => ({ ...row, present: !send.author.exempt }));
+  const answers = fresh.some(({ row }) => row.reply_to !== null);
+  const store = async (tx: Kysely<ChatTables>): Promise<ThreadChange[]> => {
+    const numbers = await insertMessages(tx, rows, events);
+    for (const { row } of fresh) {
+      const { seq, createdAt } = numbers.get(row.id)!;
+      row.seq = seq;
+      row.created_at = createdAt;
+    }
+    return answers ? countThreads(tx, fresh) : [];
+  };
+  // By itself the statement is a transaction.
+  return answers ? transaction(db, store) : store(db);
 }
 
 function eventsOf(
@@ -297,7 +301,7 @@ const MENTIONED_AT_ONCE = 500;
 
 /** What events say about a message. To its receiver a direct room is called after the author. */
 export const messageFacts = (
-  room: Pick<LockedRoom, 'id' | 'kind' | 'name' | 'course_id'>,
+  room: Pick<SendRoom, 'id' | 'kind' | 'name' | 'course_id'>,
   row: MessageRow,
 ) => ({
   messageId: row.id,
@@ -337,9 +341,9 @@ async function hold(
 }
 
 /** Counts the replies of messages that were answered; each of those has changed by it. */
-async function countThreads(tx: Kysely<ChatTables>, fresh: Fresh[], now: Date): Promise<ThreadChange[]> {
+async function countThreads(tx: Kysely<ChatTables>, fresh: Fresh[]): Promise<ThreadChange[]> {
   const parents = fresh.flatMap(({ row }) => row.reply_to ?? []);
-  const threads = await countReplies(tx, parents, now);
+  const threads = await countReplies(tx, parents, fresh[0]!.row.created_at);
   const numbers = await recordChanges(tx, threads);
   return threads.map((thread) => ({ ...thread, ...numbers.get(thread.messageId)! }));
 }

@@ -1,30 +1,41 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { RoomKind } from '../../../shared/contracts/chat.ts';
+import type { EventEnvelope } from '../../../shared/contracts/events.ts';
 import type { PostingFacts } from './posting-facts.ts';
 import type { ChatTables, MessagesTable } from './tables.ts';
 
 /** What sending many messages in one transaction asks and writes: a few statements, however many they are. */
 
-export interface LockedRoom {
+export interface SendRoom {
   id: string;
   kind: RoomKind;
   name: string;
   course_id: string | null;
-  last_seq: number;
   archived: boolean;
   locked: boolean;
   slow_mode_seconds: number;
 }
 
+/** The rooms by id. */
+export async function findSendRooms(
+  db: Kysely<ChatTables>,
+  roomIds: string[],
+): Promise<Map<string, SendRoom>> {
+  const { rows } = await sql<SendRoom>`
+    select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
+    where id = any(${[...new Set(roomIds)]}::uuid[])`.execute(db);
+  return new Map(rows.map((room) => [room.id, room]));
+}
+
 /**
- * The rooms by id, locked until the transaction ends: whoever numbers messages or changes in a room has its row.
+ * Locks the rooms' rows until the transaction ends: whoever numbers messages or changes in a room has its row.
  * In the order of ids, so that two processes with the same rooms wait for each other and never in a circle.
  */
-export async function lockRooms(db: Kysely<ChatTables>, roomIds: string[]): Promise<Map<string, LockedRoom>> {
-  const { rows } = await sql<LockedRoom>`
-    select id, kind, name, course_id, last_seq, archived, locked, slow_mode_seconds from rooms
-    where id = any(${[...new Set(roomIds)]}::uuid[]) order by id for no key update`.execute(db);
-  return new Map(rows.map((room) => [room.id, room]));
+export async function lockRooms(db: Kysely<ChatTables>, roomIds: string[]): Promise<void> {
+  await sql`
+    select 1 from rooms where id = any(${[...new Set(roomIds)]}::uuid[]) order by id for no key update`.execute(
+    db,
+  );
 }
 
 export interface SenderRow extends Omit<PostingFacts, 'archived' | 'locked' | 'slow_mode_seconds'> {
@@ -68,53 +79,59 @@ export async function findSenders(
 /** What a new message is stored with; everything else of its row begins as the table says. */
 export type NewMessageRow = Pick<
   MessagesTable,
-  'id' | 'room_id' | 'seq' | 'client_id' | 'author_id' | 'body' | 'mentions' | 'reply_to' | 'attachments'
-> & { mentions_room: boolean; created_at: Date };
+  'id' | 'room_id' | 'client_id' | 'author_id' | 'body' | 'mentions' | 'reply_to' | 'attachments'
+> & {
+  mentions_room: boolean;
+  /** Its author is a member who was there, and has read what is before it. */
+  present: boolean;
+};
 
 /**
- * Stores messages that have the next numbers of their rooms, which are locked, and moves the rooms on. `besides` are
- * further statements that go along in the same round trip.
+ * Gives each message the next number of its room, in the order given, and stores it, with the events that tell of it
+ * (`data.seq` is filled in, `subject` is the message's id), all or none of them. One statement, so that on its own it
+ * is a transaction in a single round trip. The rooms' rows are locked until its end: numbers follow the order of
+ * commits, and a failure leaves no gap. Rejects with 23505 when one of the client ids has been stored meanwhile.
  */
 export async function insertMessages(
   db: Kysely<ChatTables>,
   messages: NewMessageRow[],
-  besides: RawBuilder<unknown>[],
-): Promise<void> {
+  events: EventEnvelope[],
+): Promise<Map<string, { seq: number; createdAt: Date }>> {
   const column = <K extends keyof NewMessageRow>(name: K) => messages.map((message) => message[name]);
-  const last = new Map(messages.map((message) => [message.room_id, message]));
-  const ends = [...last.values()];
-  await sql`
-    with moved as (
-      update rooms r set last_seq = e.seq, active_at = e.at
-      from unnest(${ends.map((end) => end.room_id)}::uuid[], ${ends.map((end) => end.seq)}::int[],
-        ${ends.map((end) => end.created_at)}::timestamptz[]) as e (id, seq, at) where r.id = e.id)
-      ${sql.join(
-        besides.map((statement, index) => sql`, ${sql.raw(`besides_${index}`)} as (${statement})`),
-        sql` `,
-      )}
-    insert into messages (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to,
-      attachments, created_at)
-    select id, room_id, seq, client_id, author_id, body, mentions::jsonb, mentions_room, reply_to,
-      attachments::jsonb, created_at
-    from unnest(${column('id')}::uuid[], ${column('room_id')}::uuid[], ${column('seq')}::int[],
-      ${column('client_id')}::text[], ${column('author_id')}::uuid[], ${column('body')}::text[],
-      ${column('mentions').map((value) => JSON.stringify(value))}::text[], ${column('mentions_room')}::bool[],
-      ${column('reply_to')}::uuid[], ${column('attachments').map((value) => JSON.stringify(value))}::text[],
-      ${column('created_at')}::timestamptz[])
-      as n (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to, attachments,
-        created_at)`.execute(db);
+  const { rows } = await sql<{ id: string; seq: number; created_at: Date }>`
+    with given as (
+      select *, row_number() over (partition by room_id order by n)::int as place
+      from unnest(${column('id')}::uuid[], ${column('room_id')}::uuid[], ${column('client_id')}::text[],
+        ${column('author_id')}::uuid[], ${column('body')}::text[],
+        ${column('mentions').map((value) => JSON.stringify(value))}::text[], ${column('mentions_room')}::bool[],
+        ${column('reply_to')}::uuid[], ${column('attachments').map((value) => JSON.stringify(value))}::text[],
+        ${column('present')}::bool[]) with ordinality
+        as g (id, room_id, client_id, author_id, body, mentions, mentions_room, reply_to, attachments, present, n)),
+    locked as materialized (
+      select id from rooms where id = any(${[...new Set(column('room_id'))]}::uuid[]) order by id for no key update),
+    moved as (
+      update rooms r set last_seq = r.last_seq + c.count, active_at = date_trunc('milliseconds', clock_timestamp())
+      from (select room_id, max(place) as count from given group by room_id) c join locked l on l.id = c.room_id
+      where r.id = c.room_id returning r.id, r.last_seq - c.count as before, r.active_at as at),
+    stored as (
+      insert into messages (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to,
+        attachments, created_at)
+      select g.id, g.room_id, m.before + g.place, g.client_id, g.author_id, g.body, g.mentions::jsonb, g.mentions_room,
+        g.reply_to, g.attachments::jsonb, m.at
+      from given g join moved m on m.id = g.room_id
+      returning id, seq, created_at),
+    told as (
+      insert into outbox (id, name, envelope)
+      select (e ->> 'id')::uuid, e ->> 'name', jsonb_set(e, '{data,seq}', to_jsonb(s.seq))
+      from jsonb_array_elements(${events}::jsonb) e join stored s on s.id = (e ->> 'subject')::uuid),
+    noted as (
+      update members x set last_sent_at = a.at, read_seq = greatest(x.read_seq, a.seq)
+      from (select g.room_id, g.author_id, m.at, max(m.before + g.place) as seq
+        from given g join moved m on m.id = g.room_id where g.present group by g.room_id, g.author_id, m.at) a
+      where x.room_id = a.room_id and x.user_id = a.author_id)
+    select id, seq, created_at from stored`.execute(db);
+  return new Map(rows.map((row) => [row.id, { seq: row.seq, createdAt: row.created_at }]));
 }
-
-/** Notes when members have sent last, and that they have read up to there: who writes has the room before them. */
-export const noteSent = (
-  sent: { roomId: string; userId: string; seq: number }[],
-  at: Date,
-): RawBuilder<unknown> => sql`
-    update members m set last_sent_at = ${at}, read_seq = greatest(m.read_seq, s.seq)
-    from (select room_id, user_id, max(seq) as seq
-      from unnest(${sent.map(({ roomId }) => roomId)}::uuid[], ${sent.map(({ userId }) => userId)}::uuid[],
-        ${sent.map(({ seq }) => seq)}::int[]) as n (room_id, user_id, seq) group by room_id, user_id) s
-    where m.room_id = s.room_id and m.user_id = s.user_id`;
 
 /** The members among those named, each in their room, with their names. */
 export async function findMentioned(
