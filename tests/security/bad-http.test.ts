@@ -1,15 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { ProblemCode } from '../../shared/errors.ts';
 import { Api, must } from '../support/people.ts';
-import {
-  assembleCast,
-  type Cast,
-  PLAYERS,
-  type Player,
-  type Scene,
-  SPARE_PARTS,
-  setScene,
-} from './cast.ts';
+import { assembleCast, type Cast, PLAYERS, type Player, type Scene, SPARE_PARTS, setScene } from './cast.ts';
 import { fill, type OpenApi, type Operation, operationsOf } from './open-api.ts';
 import {
   errorsLogged,
