@@ -12,7 +12,7 @@ export const WORKS = {
   },
   idle: { title: 'idle sockets on one chat process, through the gateway', run: idle },
   history: { title: 'history over HTTP, pages of 50', run: history },
-  hot: { title: 'sends into one room of 50 sockets, 20 of each on the way', run: hot },
+  hot: { title: 'sends into one room of 10 sockets, 50 of each on the way', run: hot },
   nodes: { title: 'cost of more processes: 400 sockets in 20 rooms, spread over them', run: nodes },
 } satisfies Record<string, { title: string; run(stage: Stage): Promise<void> }>;
 export type WorkName = keyof typeof WORKS;
@@ -226,12 +226,12 @@ async function history(stage: Stage): Promise<void> {
 async function hot(stage: Stage): Promise<void> {
   const turns: (Measured & Costs)[] = [];
   for (let turn = 0; turn < TURNS; turn++) {
-    const people = await stage.people(50);
+    const people = await stage.people(10);
     const rooms = await stage.rooms([people]);
     const chat = await stage.chat();
     const loader = await stage.loader();
-    await loader.connect(targetsOf(people, [chat.url], rooms, 50));
-    const load = { senders: 50, window: 20 };
+    await loader.connect(targetsOf(people, [chat.url], rooms, 10));
+    const load = { senders: 10, window: 50 };
     await loader.closedLoop({ seconds: WARM_UP, ...load });
     turns.push(await withCosts(stage, [chat], () => loader.closedLoop({ seconds: SECONDS, ...load })));
     loader.close();

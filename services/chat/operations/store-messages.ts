@@ -13,7 +13,6 @@ import { nameUnknownPeople } from '../store/people.ts';
 import { countReplies } from '../store/replies.ts';
 import {
   findSenders,
-  findSendRooms,
   insertMessages,
   lockRooms,
   membersOf,
@@ -78,9 +77,13 @@ export async function storeMessages(
   sends: Send[],
 ): Promise<Stored> {
   const keys = sends.map(keyOf);
-  const roomIds = keys.map(({ roomId }) => roomId);
-  if (db.isTransaction) await lockRooms(db, roomIds);
-  const [rooms, senders] = await Promise.all([findSendRooms(db, roomIds), findSenders(db, keys)]);
+  if (db.isTransaction) {
+    await lockRooms(
+      db,
+      keys.map(({ roomId }) => roomId),
+    );
+  }
+  const { rooms, senders } = await findSenders(db, keys);
   const now = new Date();
   const entries = admit(sends, rooms, senders);
   const candidates = entries.filter((entry) => entry instanceof Candidate);

@@ -16,17 +16,6 @@ export interface SendRoom {
   slow_mode_seconds: number;
 }
 
-/** The rooms by id. */
-export async function findSendRooms(
-  db: Kysely<ChatTables>,
-  roomIds: string[],
-): Promise<Map<string, SendRoom>> {
-  const { rows } = await sql<SendRoom>`
-    select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
-    where id = any(${[...new Set(roomIds)]}::uuid[])`.execute(db);
-  return new Map(rows.map((room) => [room.id, room]));
-}
-
 /**
  * Locks the rooms' rows until the transaction ends: whoever numbers messages or changes in a room has its row.
  * In the order of ids, so that two processes with the same rooms wait for each other and never in a circle.
@@ -49,18 +38,23 @@ export interface SenderRow extends Omit<PostingFacts, 'archived' | 'locked' | 's
 }
 
 /**
- * Of each author what decides whether they may write, and what they have sent already; in the order given. The
- * laterals have limits so that each is a look into an index: joined, a plan made for one batch would read whole tables
- * for the next.
+ * Of each author what decides whether they may write, and what they have sent already, in the order given; and the
+ * rooms by id. The laterals have limits so that each is a look into an index: joined, a plan made for one batch would
+ * read whole tables for the next. The rooms come with the first row: two statements would be two round trips.
  */
 export async function findSenders(
   db: Kysely<ChatTables>,
   sends: { roomId: string; authorId: string; clientId: string }[],
-): Promise<SenderRow[]> {
-  const { rows } = await sql<SenderRow>`
+): Promise<{ rooms: Map<string, SendRoom>; senders: SenderRow[] }> {
+  const roomIds = sends.map(({ roomId }) => roomId);
+  const { rows } = await sql<SenderRow & { rooms: SendRoom[] | null }>`
     select m.role, m.last_sent_at, p.display_name as name, p.bot, x.id as sent_id,
-      coalesce(k.muted, false) as muted, k.muted_until, coalesce(k.banned, false) as banned, k.banned_until
-    from unnest(${sends.map(({ roomId }) => roomId)}::uuid[], ${sends.map(({ authorId }) => authorId)}::uuid[],
+      coalesce(k.muted, false) as muted, k.muted_until, coalesce(k.banned, false) as banned, k.banned_until,
+      case when s.n = 1 then (
+        select jsonb_agg(to_jsonb(r)) from (
+          select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
+          where id = any(${[...new Set(roomIds)]}::uuid[])) r) end as rooms
+    from unnest(${roomIds}::uuid[], ${sends.map(({ authorId }) => authorId)}::uuid[],
       ${sends.map(({ clientId }) => clientId)}::text[]) with ordinality as s (room_id, user_id, client_id, n)
     left join lateral (select role, last_sent_at from members
       where room_id = s.room_id and user_id = s.user_id limit 1) m on true
@@ -73,7 +67,7 @@ export async function findSenders(
       from sanctions where room_id = s.room_id and user_id = s.user_id and (until is null or until > now())
       limit 1) k on true
     order by s.n`.execute(db);
-  return rows;
+  return { rooms: new Map((rows[0]?.rooms ?? []).map((room) => [room.id, room])), senders: rows };
 }
 
 /** What a new message is stored with; everything else of its row begins as the table says. */
