@@ -111,8 +111,11 @@ export class GroupCommit<In, Out> {
     done();
     // The database works on the next batch while this one is told to everybody.
     this.#begin();
-    committed.after();
-    for (const [index, { settle }] of batch.entries()) settle(committed.results[index]!);
-    this.#beginSoon();
+    try {
+      committed.after();
+    } finally {
+      for (const [index, { settle }] of batch.entries()) settle(committed.results[index]!);
+      this.#beginSoon();
+    }
   }
 }

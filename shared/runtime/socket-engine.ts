@@ -246,7 +246,7 @@ export class SocketEngine {
   /** Told of every frame to a topic: nobody's buffer grows far past the limit between two looks. */
   published(bytes: number): void {
     this.#published += bytes;
-    if (this.#published > this.options.maxBufferedBytes) this.#cutOffSlow();
+    if (this.#published > 2 * this.options.maxBufferedBytes) this.#cutOffSlow();
   }
 
   #cutOffSlow(): void {
