@@ -155,13 +155,17 @@ const KEY = /^[A-Za-z0-9+/]{22}==$/;
 function checkHandshake(exchange: Exchange): void {
   if (exchange.path !== SOCKET_PATH) throw new Problem('not-found', 'There are no sockets at this path.');
   if (!TRANSPORT.test(exchange.query)) throw webSocketOnly();
-  if (
-    exchange.method !== 'GET' ||
-    exchange.header('sec-websocket-version') !== '13' ||
-    !KEY.test(exchange.header('sec-websocket-key') ?? '')
-  ) {
-    throw new Problem('validation-failed', 'The WebSocket handshake is not valid (RFC 6455, 4.1).', {
-      headers: { 'sec-websocket-version': '13' },
+  const versions = linesOf(exchange, 'sec-websocket-version');
+  const keys = linesOf(exchange, 'sec-websocket-key');
+  if (versions.length === 1 && versions[0] !== '13') {
+    // RFC 6455, 4.2.2, and RFC 9110, 15.5.22.
+    throw new Problem('upgrade-required', 'Version 13 of WebSocket is spoken here.', {
+      headers: { 'sec-websocket-version': '13', upgrade: 'websocket', connection: 'Upgrade' },
     });
   }
+  if (exchange.method !== 'GET' || versions.length !== 1 || keys.length !== 1 || !KEY.test(keys[0]!))
+    throw new Problem('validation-failed', 'The WebSocket handshake is not valid (RFC 6455, 4.1).');
 }
+
+const linesOf = ({ head }: Exchange, name: string): string[] =>
+  head.headers.filter((_, index) => index % 2 === 1 && head.headers[index - 1] === name);

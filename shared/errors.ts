@@ -28,18 +28,22 @@ export const PROBLEMS = {
   'uri-too-long': [414, 'The address is too long'],
   'unsupported-media-type': [415, 'Unsupported media type'],
   'range-not-satisfiable': [416, 'Range not satisfiable'],
+  'expectation-failed': [417, 'The expectation is not known'],
   'digest-mismatch': [400, 'The digest does not match the bytes received'],
+  'upgrade-required': [426, 'Another protocol or version is needed'],
   'idempotency-key-reused': [422, 'Idempotency key used with another body'],
   'content-refused': [422, 'The text has words that are not allowed here'],
   'rate-limited': [429, 'Too many requests'],
   'slow-mode': [429, 'The room is in slow mode'],
   'headers-too-large': [431, 'Request header fields too large'],
   internal: [500, 'Internal error'],
+  'not-implemented': [501, 'Not implemented'],
   'bad-gateway': [502, 'The service behind the gateway gave no valid answer'],
   'upstream-unavailable': [503, 'Temporarily unavailable'],
   'switched-off': [503, 'Switched off for now'],
   maintenance: [503, 'Under maintenance'],
   'upstream-timeout': [504, 'The service behind the gateway took too long'],
+  'http-version-not-supported': [505, 'HTTP version not supported'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -26,6 +26,8 @@ import { type HttpServer, serve, withDeadline } from './runtime/serve.ts';
 /** What a platform gives a service. Which adapter stands behind a port is the platform's secret. */
 export interface ServiceDeps<S extends KernelTables = KernelTables> {
   db: Kysely<S>;
+  /** The same database without a limit on how long a statement takes, for migrations; closed after them. */
+  migrationDb?: Kysely<S>;
   bus: EventBus;
   objects: ObjectStore;
   ephemeral: EphemeralStore;
@@ -107,7 +109,8 @@ export async function startService<S extends KernelTables>(
 ): Promise<RunningService> {
   const { log, metrics } = deps;
   const kernel = deps.db as unknown as Kysely<KernelTables>;
-  await migrate(deps.db, service.name, service.migrations);
+  await migrate(deps.migrationDb ?? deps.db, service.name, service.migrations);
+  await deps.migrationDb?.destroy();
 
   const relay = startOutboxRelay({ db: kernel, bus: deps.bus, log, metrics });
   // First, or `/{userId}` of profiles would take `/dead-letters` for an id.

@@ -120,6 +120,7 @@ const RULES: Rule[] = [
       'node:',
       'zod',
       'jose',
+      'prom-client',
       'sharp',
       'unhomoglyph',
       'unpdf',

@@ -13,6 +13,7 @@ export class Api {
   get = (path: string) => this.call('GET', path);
   put = (path: string, body?: unknown) => this.call('PUT', path, body);
   patch = (path: string, body: unknown) => this.call('PATCH', path, body);
+  delete = (path: string) => this.call('DELETE', path);
   /** `key` makes it safe to say again: the first reply is given. */
   post = (path: string, body?: unknown, key?: string) =>
     this.call('POST', path, body, key ? { 'idempotency-key': key } : {});

@@ -86,6 +86,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
   private continueDue = false;
   private parsing = false;
   private halfClosed = false;
+  /** When it was opened, or its last reply had gone out, as `performance.now()`. */
+  private idleSince: number;
   /** What the phase may take, as `performance.now()`; 0: no limit. */
   private deadline: number;
   /** Request and reply together. */
@@ -95,7 +97,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     readonly wire: Wire,
     private readonly door: ClientDoor,
   ) {
-    this.deadline = performance.now() + door.timings.headMs;
+    this.idleSince = performance.now();
+    this.deadline = this.idleSince + door.timings.headMs;
     door.deadlines.watch(this);
   }
 
@@ -346,7 +349,8 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     if (close) return this.lingerAndClose();
     this.phase = 'head';
     this.searched = 0;
-    this.deadline = this.held === undefined ? performance.now() + this.door.timings.keepAliveMs : 0;
+    this.idleSince = performance.now();
+    this.deadline = this.held === undefined ? this.idleSince + this.door.timings.keepAliveMs : 0;
     this.readOn();
     this.nextRequest();
   }
@@ -372,9 +376,14 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     this.wire.end();
   }
 
-  /** Ends an idle connection, or lets the one in use end after its reply. */
-  drain(): void {
-    if (this.phase === 'head' && this.held === undefined) this.lingerAndClose();
+  /**
+   * Lets a connection end after its next reply, or when it has been idle for `idleMs`: on one that is in use all the
+   * time the next request may be on its way already, and would be lost (RFC 9112, 9.6).
+   */
+  drain(idleMs: number): void {
+    if (!this.idle) return;
+    this.deadline = Math.min(this.deadline, this.idleSince + idleMs);
+    this.tick(performance.now());
   }
 
   /** Breaks off: what was sent must not look complete. */
@@ -435,6 +444,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     else if (this.deadline > 0 && now > this.deadline) {
       // A reply that is on its way to a slow reader goes on without us.
       if (this.phase === 'closing') this.wire.close();
+      else if (this.idle) this.lingerAndClose();
       else this.destroy();
     }
   }

@@ -1,8 +1,10 @@
-import { Problem, problemBody } from '../../shared/errors.ts';
+import { Problem, type ProblemCode, problemBody } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import { listenTcp, type TlsFiles, type Wire } from '../../shared/runtime/tcp.ts';
 import type { Exchange } from '../exchange.ts';
+import { defaultLines } from '../policy/security-headers.ts';
 import { ClientConnection, type ClientDoor, type ClientTimings } from './client-connection.ts';
+import { httpDate } from './date.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { BadHead } from './head.ts';
 import { Http2Connection, type Http2Door } from './http2.ts';
@@ -33,6 +35,9 @@ export interface HttpServer {
   /** Takes no new connections, lets requests in hand finish for `graceMs`, then closes what is left. */
   stop(graceMs: number): Promise<void>;
 }
+
+/** Of the time a stopping server has, how long connections that were just in use are kept for one more request. */
+const IDLE_SHARE = 1 / 8;
 
 /** The gateway's server of HTTP/1.1 (RFC 9112), and of HTTP/2 if asked for. Throws with the reason when the address can't be had. */
 export function listenHttp(options: HttpServerOptions): HttpServer {
@@ -95,7 +100,7 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
     async stop(graceMs) {
       door.stopping = true;
       listener.stop();
-      for (const connection of open) connection.drain();
+      for (const connection of open) connection.drain(graceMs * IDLE_SHARE);
       for (const session of sessions) session.drain();
       if (open.size + sessions.size === 0) return;
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -110,19 +115,23 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
   };
 }
 
+const CODES: Record<BadHead['status'], ProblemCode> = {
+  400: 'validation-failed',
+  414: 'uri-too-long',
+  417: 'expectation-failed',
+  431: 'headers-too-large',
+  501: 'not-implemented',
+  505: 'http-version-not-supported',
+};
+
 /** What a client that speaks no proper HTTP gets, before its connection is closed. */
-function malformedReply(error: BadHead): Buffer {
-  const problem =
-    error.status === 431
-      ? new Problem('headers-too-large', error.message)
-      : error.status === 414
-        ? new Problem('uri-too-long', error.message)
-        : new Problem('validation-failed', error.message);
+function malformedReply({ status, message }: BadHead): Buffer {
+  const problem = new Problem(CODES[status], message);
   const requestId = newId();
-  const body = JSON.stringify({ ...problemBody(problem, requestId), status: error.status });
+  const body = JSON.stringify(problemBody(problem, requestId));
   return Buffer.from(
-    `HTTP/1.1 ${error.status} ${problem.title}\r\ncontent-type: application/problem+json\r\n` +
+    `HTTP/1.1 ${status} ${problem.title}\r\ndate: ${httpDate()}\r\ncontent-type: application/problem+json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestId}\r\ncache-control: no-store\r\n` +
-      `x-content-type-options: nosniff\r\nconnection: close\r\n\r\n${body}`,
+      `${defaultLines(0)}connection: close\r\n\r\n${body}`,
   );
 }

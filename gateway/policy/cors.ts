@@ -18,7 +18,11 @@ export const allowedOrigins = (corsOrigins: string[], publicUrl: string): Readon
 export function createCors(allowed: ReadonlySet<string>): (exchange: Exchange) => void {
   return (exchange) => {
     const origin = exchange.header('origin');
-    if (origin === undefined) return;
+    if (origin === undefined) {
+      // What a cache keeps of it must not be given to a page of another origin: the permission is not in it.
+      if (exchange.header('authorization') === undefined) exchange.setHeader('vary', 'Origin');
+      return;
+    }
     const isPreflight =
       exchange.method === 'OPTIONS' && exchange.header('access-control-request-method') !== undefined;
     exchange.setHeader('vary', 'Origin');

@@ -2,7 +2,13 @@ import { Problem, unavailable } from '../../shared/errors.ts';
 import type { Wire } from '../../shared/runtime/tcp.ts';
 import type { Exchange } from '../exchange.ts';
 import type { ResponseHead } from '../http/head.ts';
-import type { UpstreamCall, UpstreamConnection, UpstreamFailure } from '../http/upstream-connection.ts';
+import type {
+  FailureKind,
+  UpstreamCall,
+  UpstreamConnection,
+  UpstreamFailure,
+} from '../http/upstream-connection.ts';
+import type { Outcome } from '../upstreams/replica.ts';
 import { type ForwardingHeaders, requestHead } from './headers.ts';
 import type { HttpPool, HttpReplica } from './http.ts';
 
@@ -15,6 +21,8 @@ const ANSWER = new Set([
 ]);
 
 const NO_BODY = new Uint8Array(0);
+/** A replica that says nothing for so long is left for another one, in milliseconds. */
+const TRY_MS = 3_000;
 
 export interface Dialled {
   wire: Wire;
@@ -28,8 +36,8 @@ export interface Dialled {
 
 /**
  * Opens a WebSocket to the first replica that answers, with the client's own key, so that the upstream's accept hash
- * and the extensions it chose hold end to end. Throws `upstream-unavailable` if none answers, `bad-gateway` if one
- * refuses. `exchange.gone` ends it.
+ * and the extensions it chose hold end to end. Throws `upstream-unavailable` if none takes it, `validation-failed`
+ * if what the client asks for is refused. `exchange.gone` ends it.
  */
 export async function dialWebSocket(
   exchange: Exchange,
@@ -47,27 +55,44 @@ export async function dialWebSocket(
   ) {
     tried.push(replica);
     const ticket = replica.begin();
-    const handshake = new Handshake(exchange, replica, names, timeoutMs);
+    const isLast = tried.length >= pool.replicas.length;
+    const handshake = new Handshake(
+      exchange,
+      replica,
+      names,
+      isLast ? timeoutMs : Math.min(timeoutMs, TRY_MS),
+    );
     exchange.listener = handshake;
     try {
       const { reply, connection } = await handshake.answered;
+      if (reply.status >= 500) {
+        replica.end(ticket, 'failed-status');
+        last = new Error(`the handshake was answered with ${reply.status}`);
+        continue;
+      }
       replica.end(ticket, 'ok');
       if (!connection)
-        throw new Problem('bad-gateway', `The ${pool.name} service refused the handshake (${reply.status}).`);
+        throw new Problem(
+          'validation-failed',
+          `The ${pool.name} service refused the handshake (${reply.status}).`,
+        );
       const { wire, rest } = connection.detach();
       replica.hold();
       return { wire, replica, lines: linesOf(reply), rest };
     } catch (error) {
       if (error instanceof Problem) throw error;
-      replica.end(
-        ticket,
-        exchange.gone ? 'cancelled' : (error as UpstreamFailure).kind === 'connect' ? 'connect' : 'broken',
-      );
+      const { kind } = error as UpstreamFailure;
+      // Late is not yet broken.
+      const says = exchange.gone || (kind === 'timeout' && !isLast) ? 'cancelled' : outcomeOf(kind);
+      replica.end(ticket, says);
       last = error;
     }
   }
   throw unavailable(`The ${pool.name} service`, last, 1);
 }
+
+const outcomeOf = (kind: FailureKind): Outcome =>
+  kind === 'connect' || kind === 'timeout' ? kind : 'broken';
 
 class Handshake implements UpstreamCall {
   readonly method = 'GET';

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { ROUTES } from '../routes.ts';
 import { BEARER, eventually, NOBODY, sendRaw, sleep, startedForOneTest } from '../testing.ts';
 
 const MiB = 1024 ** 2;
@@ -225,6 +226,20 @@ describe('several addresses', () => {
     }
     expect(hits.filter((name) => name === 'one').length).toBeGreaterThan(1);
     expect(hits.filter((name) => name === 'two').length).toBeGreaterThan(1);
+  });
+
+  test('a read that one was slow to answer and the other broke off is answered by the slow one', async () => {
+    const slow = await upstream((_, response) => void setTimeout(() => response.end('slow'), 400));
+    const broken = await upstream((request) => request.socket.destroy());
+    const door = await gateway({
+      upstreams: { chat: `${slow.url},${broken.url}` },
+      routes: ROUTES.map((route) => ({ ...route, tryMs: 100 })),
+    });
+    for (let turn = 0; turn < 6; turn++) {
+      const reply = await fetch(`${door.url}/api/chat/rooms`, { headers: BEARER });
+      expect(await reply.text()).toBe('slow');
+    }
+    expect(broken.requests.length).toBeGreaterThan(0);
   });
 
   test('nobody there: 503 with Retry-After, and a streamed upload keeps its bytes for the next', async () => {

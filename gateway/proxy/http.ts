@@ -302,22 +302,20 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
 
   /**
    * Another replica is asked if nothing of the request was sent; else only if repeating it does no harm (RFC 9110,
-   * 9.2.2) or the client has made it harmless with an Idempotency-Key, and the retry budget allows. A lone replica is
-   * asked once more: a kept connection may have been closed as we took it.
+   * 9.2.2) or the client has made it harmless with an Idempotency-Key, and the retry budget allows. When all were asked
+   * it may be one that was asked before: it was only slow, is back, or had closed a kept connection as we took it.
    */
   private mayRepeat(failure: UpstreamFailure): boolean {
     const { exchange, replica, pool, rule } = this;
     if (failure.kind === 'timeout' || failure.kind === 'stalled') return false;
-    if (failure.sent) {
-      const harmless =
-        this.isHarmless() || (!this.streams && exchange.header('idempotency-key') !== undefined);
-      if (!harmless || this.attempts > rule.retries || !pool.mayRetry()) return false;
-      if (pool.replicas.length === 1) return true;
-    } else if (this.streams && this.size > 0) {
-      return false;
-    }
+    if (this.streams && (failure.sent || this.size > 0)) return false;
     this.tried = [...(this.tried ?? []), replica!];
-    return this.tried.length < pool.replicas.length;
+    const isAnotherLeft = this.tried.length < pool.replicas.length;
+    if (!failure.sent && isAnotherLeft) return true;
+    const harmless = this.isHarmless() || exchange.header('idempotency-key') !== undefined;
+    if (!harmless || this.attempts > rule.retries || !pool.mayRetry()) return false;
+    if (!isAnotherLeft) this.tried = pool.replicas.length > 1 ? [replica!] : [];
+    return true;
   }
 
   onGone(): void {

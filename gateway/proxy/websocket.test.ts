@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'bun:test';
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { eventually, NOBODY, sendRaw, sleep, startGateway } from '../testing.ts';
+import { eventually, NOBODY, sendRaw, sleep, startGateway, startUpstream } from '../testing.ts';
 import { closeFrame, FrameFollower } from './frames.ts';
 
 const MiB = 1024 ** 2;
@@ -43,6 +43,18 @@ async function startChat(onOpen?: (socket: Bun.ServerWebSocket<undefined>) => vo
   });
   stops.push(() => server.stop(true));
   return { url: `http://127.0.0.1:${server.port}`, server, closes, seen };
+}
+
+/** A chat that answers each handshake with these bytes, or with nothing. */
+async function startRefusing(reply: string | undefined) {
+  const chat = await startUpstream((_, response) => void response.end());
+  stops.push(chat.stop);
+  const seen = { handshakes: 0 };
+  chat.server.on('upgrade', (_, socket) => {
+    seen.handshakes++;
+    if (reply !== undefined) socket.end(reply);
+  });
+  return { url: chat.url, seen };
 }
 
 async function startDoor(chat: string, options: Parameters<typeof startGateway>[0] = {}) {
@@ -222,6 +234,39 @@ describe('handshakes that are refused', () => {
     expect(await statusFor('https://app.example')).toBe('101');
     expect(await statusFor('http://school.example')).toBe('101');
   });
+
+  test('another version: 426 with the one that is spoken; a key or version twice: 400', async () => {
+    const door = await startDoor(NOBODY);
+    const { text } = await sendRaw(door.port, handshake().replace('Version: 13', 'Version: 8'));
+    expect(text).toStartWith('HTTP/1.1 426 Upgrade Required');
+    expect(text).toContain('sec-websocket-version: 13\r\n');
+    expect(text).toContain('upgrade: websocket\r\n');
+    expect(text).toContain('"code":"upgrade-required"');
+    for (const twice of [`Sec-WebSocket-Key: ${KEY}\r\n`, 'Sec-WebSocket-Version: 13\r\n'])
+      expect((await sendRaw(door.port, handshake(twice))).text).toStartWith('HTTP/1.1 400');
+  });
+
+  test('what chat refuses is told to the client as its own fault; what it fails at, another chat is asked', async () => {
+    const refusing = await startRefusing('HTTP/1.1 400 Bad Request\r\n\r\n');
+    const refused = await startDoor(refusing.url);
+    expect((await sendRaw(refused.port, handshake())).text).toStartWith('HTTP/1.1 400');
+
+    const chat = await startChat();
+    const failing = await startRefusing('HTTP/1.1 503 Service Unavailable\r\n\r\n');
+    const door = await startDoor(`${failing.url},${chat.url}`);
+    for (let turn = 0; turn < 6; turn++) (await open(door.ws)).close();
+    expect(chat.seen).toHaveLength(6);
+    const alone = await startDoor(failing.url);
+    expect((await sendRaw(alone.port, handshake())).text).toStartWith('HTTP/1.1 503');
+  });
+
+  test('a chat that says nothing is left for another one', async () => {
+    const chat = await startChat();
+    const silent = await startRefusing(undefined);
+    const door = await startDoor(`${silent.url},${chat.url}`);
+    for (let turn = 0; turn < 20 && silent.seen.handshakes === 0; turn++) (await open(door.ws)).close();
+    expect(silent.seen.handshakes).toBe(1);
+  }, 20_000);
 
   test('long polling: a problem that says so', async () => {
     const door = await startDoor(NOBODY);

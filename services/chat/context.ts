@@ -2,6 +2,7 @@ import type {
   EditedMessage,
   Invitation,
   Message,
+  MessageChange,
   PinChange,
   ReactionChange,
   RoomSettings,
@@ -39,6 +40,8 @@ export interface Live {
   read(read: { roomId: string; userId: string; seq: number }, receipts: boolean): void;
   thread(change: ThreadChange): void;
   pin(change: PinChange): void;
+  /** A change that is not the same for everybody: clients hear that there is one, and each asks for what it may see. */
+  changed(change: MessageChange): void;
   roomUpdated(room: RoomSettings): void;
   invited(invitation: Invitation): void;
   /** Somebody who is connected hides that, or no longer does: the rooms are told. */

@@ -3,8 +3,8 @@ import { type ServiceDeps, systemContext } from '../../shared/service.ts';
 import type { ChatTools } from './context.ts';
 import type { Hub } from './live/hub.ts';
 import { evictIfOut, keepCourse, keepEnrolment } from './operations/keep-course.ts';
+import { keepFile } from './operations/keep-file.ts';
 import { keepProfile } from './operations/keep-profile.ts';
-import { keepFile } from './store/files.ts';
 import { namePerson } from './store/people.ts';
 import type { ChatTables } from './store/tables.ts';
 
@@ -49,9 +49,9 @@ export function projectionHandlers(
       if (!active) await evictIfOut(systemContext(deps), tools, event.data);
     };
 
-  const file: OfFile = (event, delivery) =>
-    delivery.once((tx) =>
-      keepFile(tx, {
+  const file: OfFile = async (event, delivery) => {
+    const changes = await delivery.once((tx) =>
+      keepFile(systemContext(deps, tx), {
         file_id: event.data.fileId,
         name: event.data.name,
         type: event.data.type,
@@ -63,6 +63,8 @@ export function projectionHandlers(
         changed_at: new Date(event.at),
       }),
     );
+    for (const change of changes ?? []) tools.live.changed(change);
+  };
 
   return {
     'user.registered': person,

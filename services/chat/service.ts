@@ -7,6 +7,7 @@ import { chatRoutes } from './http.ts';
 import { Connections } from './live/connections.ts';
 import { createHub } from './live/hub.ts';
 import { type ChatServer, ROOM_PREFIX } from './live/names.ts';
+import { chatMetrics } from './metrics.ts';
 import { migrations } from './migrations/index.ts';
 import { applyRetention } from './operations/apply-retention.ts';
 import { endExpiredSanctions, forgetDepartures } from './operations/sanctions.ts';
@@ -21,7 +22,8 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
   const io: ChatServer = host.io;
   deps.socketAdapter.attach(host.io);
   const connections = new Connections();
-  const hub = createHub(io, host.broadcast, connections, deps);
+  const metrics = chatMetrics(deps.metrics.registry);
+  const hub = createHub(io, host.broadcast, connections, deps, metrics);
   let nudge = (): void => {};
   const filter = new WordFilter();
   const tools: ChatTools = {
@@ -29,7 +31,12 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
     ephemeral: deps.ephemeral,
     filter,
     sendLimit: openSendLimit(deps.ephemeral, deps.settings.limitScale),
-    sendQueue: openSendQueue(deps.db, { live: hub, filter }, () => nudge()),
+    sendQueue: openSendQueue(
+      deps.db,
+      { live: hub, filter },
+      () => nudge(),
+      (messages) => metrics.batchMessages.observe(messages),
+    ),
     limitScale: deps.settings.limitScale,
   };
   return {
@@ -60,7 +67,7 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
     async start(wakeRelay) {
       nudge = wakeRelay;
       await hub.start();
-      openSockets(io, { deps, tools, hub, connections, nudge });
+      openSockets(io, { deps, tools, hub, connections, metrics, nudge });
     },
     stop: () => hub.stop(),
     listen: (options) => host.listen(options, (graceMs) => connections.drain(graceMs)),

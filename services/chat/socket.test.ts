@@ -44,6 +44,32 @@ describe('connecting', () => {
     expect(await refusal(late.token)).toMatchObject({ code: 'token-expired' });
   });
 
+  test('of one person is bounded; others, and who closes one, come in', async () => {
+    const small = await startChat(0.03);
+    try {
+      const user = await person(small, 'Many');
+      const open = [
+        await connect(small.url, user.token),
+        await connect(small.url, user.token, '/notifications'),
+        await connect(small.url, user.token),
+      ];
+      const refusal = await connect(small.url, user.token).catch((error) => error.data);
+      expect(refusal).toMatchObject({ code: 'rate-limited', retryAfter: 30 });
+      expect(refusal.detail).toContain('open sockets');
+      await connect(small.url, (await person(small, 'Other')).token);
+      open[0]!.disconnect();
+      await until(() =>
+        connect(small.url, user.token).then(
+          () => true,
+          () => false,
+        ),
+      );
+    } finally {
+      disconnectAll();
+      await small.stop();
+    }
+  });
+
   test('by long polling gets a clear refusal', async () => {
     const reply = await world.call('GET', '/socket.io/?EIO=4&transport=polling');
     expect(reply.status).toBe(400);

@@ -10,15 +10,16 @@ import { Problem, toProblem } from '../../shared/errors.ts';
 import { Context } from '../../shared/http/context.ts';
 import type { ServiceDeps } from '../../shared/service.ts';
 import type { ChatContext, ChatTools } from './context.ts';
-import { Connection, type SocketEvent } from './live/connection.ts';
-import type { Connections } from './live/connections.ts';
+import { Connection, refusal, type SocketEvent, type Turn } from './live/connection.ts';
+import { type Connections, MOST_OF_USER } from './live/connections.ts';
 import type { Hub } from './live/hub.ts';
 import { type ChatServer, type ChatSocket, NOTIFICATIONS, roomKey } from './live/names.ts';
+import type { ChatMetrics } from './metrics.ts';
 import { announceTyping } from './operations/announce-typing.ts';
 import { changeReaction } from './operations/change-reaction.ts';
 import { deleteMessage } from './operations/delete-message.ts';
 import { editMessage } from './operations/edit-message.ts';
-import { joinPage } from './operations/join-room.ts';
+import { type JoinPage, joinPage } from './operations/join-room.ts';
 import { listOnline } from './operations/list-online.ts';
 import { markRead } from './operations/mark-read.ts';
 import { readableRoom } from './operations/room-access.ts';
@@ -59,6 +60,7 @@ interface SocketDoor {
   tools: ChatTools;
   hub: Hub;
   connections: Connections;
+  metrics: ChatMetrics;
   nudge: () => void;
 }
 
@@ -66,33 +68,35 @@ type Handle<E extends ClientEvent> = (
   context: ChatContext,
   input: ClientInput<E>,
   connection: Connection,
-  release: () => void,
+  turn: Turn,
 ) => Promise<ClientAcks[E]>;
 
 function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, SocketEvent> {
   const typedAt = new Map<string, number>();
   const handles: { [E in ClientEvent]: Handle<E> } = {
-    'room:join': async (context, { roomId, after, changesAfter }, connection) => {
+    'room:join': async (context, { roomId, after, changesAfter }, connection, turn) => {
       const socket = connection.socket as ChatSocket;
       const id = roomId.toLowerCase();
-      const page = await hub.feeds.join(socket, id, { after, changesAfter }, (from) =>
-        joinPage(context, { roomId: id, ...from }),
+      const reply = (page: JoinPage) => ({ ...page, lastSeq: page.room.lastSeq });
+      const page = await hub.feeds.join(
+        socket,
+        id,
+        () => joinPage(context, { roomId: id, after, changesAfter }),
+        (read) => turn.answer(reply(read)),
       );
       // Membership may have ended while the page was read, too early for the socket to be taken out.
       await readableRoom(context, id).catch((error: unknown) => {
-        void socket.leave(roomKey(id));
-        throw error;
+        if (error instanceof Problem && error.status < 500) void socket.leave(roomKey(id));
       });
-      const { room, upTo, ...rest } = page;
-      return { room, lastSeq: Math.max(room.lastSeq, upTo), ...rest };
+      return reply(page);
     },
     'room:leave': async (_context, { roomId }, connection) => {
       await connection.socket.leave(roomKey(roomId.toLowerCase()));
       return {};
     },
     // Its place is settled when it is queued: the next need not wait for the commit.
-    'message:send': async (context, input, _connection, release) => {
-      const { message } = await sendMessage(context, tools, input, release);
+    'message:send': async (context, input, _connection, turn) => {
+      const { message } = await sendMessage(context, tools, input, turn.release);
       return { message };
     },
     'message:edit': async (context, input) => ({ message: await editMessage(context, tools, input) }),
@@ -121,9 +125,9 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
       {
         access: socketAccess[name],
         schema: CLIENT_EVENTS[name],
-        handle(connection, input, origin, release) {
+        handle(connection, input, origin, turn) {
           const context: ChatContext = new Context(deps.db, connection.caller, origin, deps.log, nudge);
-          return (handles[name] as Handle<ClientEvent>)(context, input as never, connection, release);
+          return (handles[name] as Handle<ClientEvent>)(context, input as never, connection, turn);
         },
       },
     ]),
@@ -132,7 +136,7 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
 
 /** The sockets' door: both namespaces, each connection authenticated at its handshake. */
 export function openSockets(io: ChatServer, door: SocketDoor): void {
-  const { deps, hub, connections } = door;
+  const { deps, hub, connections, metrics } = door;
   const events = eventTable(door);
   const notificationEvents = new Map([...events].filter(([name]) => name === 'auth:refresh'));
   for (const [name, table] of [
@@ -145,30 +149,38 @@ export function openSockets(io: ChatServer, door: SocketDoor): void {
       authenticate(deps, token).then(
         (caller) => {
           socket.data = { caller, token };
-          next();
+          const full = connections.openOf(caller.userId) >= MOST_OF_USER * deps.settings.limitScale;
+          next(full ? refusalOf(tooManySockets()) : undefined);
         },
-        (error: unknown) => {
-          const { code, detail } = toProblem(error);
-          next(Object.assign(new Error(detail), { data: { code, detail } }));
-        },
+        (error: unknown) => next(refusalOf(toProblem(error))),
       );
     });
     const isMain = name === '/';
     const shared = {
       ...deps,
       limitScale: deps.settings.limitScale,
-      onClosed(connection: Connection) {
+      onClosed(connection: Connection, reason: string) {
         connections.remove(connection);
+        metrics.connections.dec({ namespace: name });
+        metrics.connectionsClosed.inc({ reason });
         if (isMain) hub.board.depart(connection.caller.userId);
       },
     };
     namespace.on('connection', (socket) => {
       const { caller, token } = socket.data as { caller: Caller; token: string };
       connections.add(new Connection(socket, table, shared, caller, token));
+      metrics.connections.inc({ namespace: name });
       if (isMain) hub.board.arrive(caller.userId);
     });
   }
 }
+
+/** A handshake's refusal, whose `data` the client finds in `connect_error`. */
+const refusalOf = (problem: Problem): Error =>
+  Object.assign(new Error(problem.detail), { data: refusal(problem).error });
+
+const tooManySockets = (): Problem =>
+  new Problem('rate-limited', 'You have too many open sockets. Close some of them.', { retryAfter: 30 });
 
 async function authenticate(deps: ServiceDeps<ChatTables>, token: unknown): Promise<Caller> {
   if (typeof token !== 'string' || token === '')

@@ -4,7 +4,7 @@ import { type Client, must } from './test-school.ts';
 /** A room as a client keeps it that goes by the contract: it sees gaps by the numbers, and asks for what is missing. */
 export class RoomView {
   readonly #messages = new Map<number, Message>();
-  /** Every message that came, in the order of coming: for finding doubles. */
+  /** Every message that came live, in the order of coming: for finding doubles. */
   readonly live: number[] = [];
   seq = 0;
   change = 0;
@@ -65,7 +65,11 @@ export class RoomView {
         after: this.seq,
         changesAfter: this.change,
       });
-      for (const message of page.messages) if (message.seq === this.seq + 1) this.#take(message);
+      for (const message of page.messages) {
+        this.live.push(message.seq);
+        if (message.seq === this.seq + 1) this.#take(message);
+        else this.#replace(message);
+      }
       for (const message of page.changes) this.#replace(message);
       this.change = Math.max(this.change, page.lastChange);
       if (!page.hasMore && !page.hasMoreChanges) return;
@@ -79,7 +83,7 @@ export class RoomView {
 
   #replace(message: Message): void {
     const old = this.#messages.get(message.seq);
-    if (old && message.changeSeq >= old.changeSeq) this.#messages.set(message.seq, message);
+    if (old && message.changeSeq > old.changeSeq) this.#messages.set(message.seq, message);
   }
 
   #onChange(change: MessageChange, apply: (old: Message) => Message): void {

@@ -9,6 +9,7 @@ import {
   verifyPerson,
 } from './operations/follow-people.ts';
 import { notifyFileProcessed, notifyFileRejected } from './operations/notify-file.ts';
+import { notifyInvitation } from './operations/notify-invitation.ts';
 import { notifyCompletion, notifyEnrolment } from './operations/notify-learning.ts';
 import { notifyMention } from './operations/notify-mention.ts';
 import type { NotificationsTables } from './store/tables.ts';
@@ -31,6 +32,8 @@ export const triggerHandlers = (
 ): Handlers<NotificationsTables, 'notifications.triggers'> => ({
   'message.mentioned': ({ data }, delivery) =>
     delivery.once((tx) => notifyMention(systemContext(deps, tx), tools, data)),
+  'room.invited': ({ data }, delivery) =>
+    delivery.once((tx) => notifyInvitation(systemContext(deps, tx), tools, data)),
   'course.completed': ({ data }, delivery) =>
     delivery.once((tx) => notifyCompletion(systemContext(deps, tx), tools, data)),
   'enrolment.created': ({ data }, delivery) =>

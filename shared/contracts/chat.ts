@@ -380,7 +380,10 @@ export type RoomSettings = Pick<
 >;
 
 export interface ServerToClient {
-  /** A new message, in the order of `seq`, once for each socket that has joined the room, the sender's own too. */
+  /**
+   * A new message, in the order of `seq`, once for each socket that has joined the room, the sender's own too. Of its
+   * attachments it has those that everybody in the room may see; `room:beat` tells that there are others.
+   */
   message: (message: Message) => void;
   'message:edited': (message: EditedMessage) => void;
   /** The tombstone: no text, no attachments, no reactions, `deletedAt` set. */
@@ -397,7 +400,7 @@ export interface ServerToClient {
   invitation: (invitation: Invitation) => void;
   /**
    * The room's last numbers, within 5 s after they have moved: who has less has missed something, and asks for it
-   * with `room:join`.
+   * with `room:join`. At once for a change that is not the same for everybody.
    */
   'room:beat': (beat: { roomId: string; lastSeq: number; lastChange: number }) => void;
   typing: (typing: { roomId: string; userId: string; displayName: string }) => void;

@@ -69,6 +69,13 @@ export const EVENTS = {
   'message.sent': messageFacts.extend({ excerpt: z.string() }),
   'message.mentioned': messageFacts.extend({ mentioned: z.array(Id), excerpt: z.string() }),
   'message.deleted': messageFacts,
+  'room.invited': user.extend({
+    invitationId: Id,
+    roomId: Id,
+    roomName: z.string(),
+    invitedBy: Id,
+    invitedByName: z.string(),
+  }),
   'profile.updated': user.extend({
     displayName: z.string(),
     avatar: z.string().nullable(),

@@ -14,6 +14,8 @@ export const NOTIFICATION_KINDS = [
   'file-processed',
   /** A file of the owner's could not be taken. */
   'file-rejected',
+  /** Somebody asks you into a group. */
+  'invitation',
 ] as const;
 export const NotificationKind = z.enum(NOTIFICATION_KINDS);
 export type NotificationKind = z.infer<typeof NotificationKind>;
@@ -36,6 +38,8 @@ export const DEFAULT_CHANNELS: Record<NotificationKind, Channels> = {
   enrolment: channels(true, false),
   'file-processed': channels(true, false),
   'file-rejected': channels(true, true),
+  // Everybody may open a group and ask others in: mail only for those who want it.
+  invitation: channels(true, false),
 };
 
 const byKind = <T extends z.ZodType>(schema: T) =>

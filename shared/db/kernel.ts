@@ -38,7 +38,18 @@ export type Executor<S> = Kysely<S>;
 export interface Migration {
   /** Sorts by name; never renamed or edited once released. */
   name: string;
+  /** One transaction. It holds its locks to the end: on a large table, add columns in one and fill them in the next. */
   statements: string[];
+  /** For tables that may be large. */
+  indexes?: ConcurrentIndex[];
+}
+
+/** An index that is built while others write (`create index concurrently`), outside of any transaction. */
+export interface ConcurrentIndex {
+  name: string;
+  /** `messages (room_id, seq) where …` */
+  on: string;
+  unique?: boolean;
 }
 
 export const kernelMigrations: Migration[] = [

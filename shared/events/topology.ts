@@ -31,6 +31,7 @@ export const QUEUES = {
   ],
   'notifications.triggers': [
     'message.mentioned',
+    'room.invited',
     'course.completed',
     'enrolment.created',
     'file.processed',

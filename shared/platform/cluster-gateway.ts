@@ -9,6 +9,12 @@ import { tokenVerifier } from './platform.ts';
 /** No request waits in the gateway for the shared store any longer: the service behind it asks again. Milliseconds. */
 const GATEWAY_STORE_MS = 50;
 
+/** What the gateway process reads from its environment beside its own configuration. */
+export const GatewayProcessEnvironment = z.object({
+  REDIS_URL: z.string().regex(/^rediss?:\/\//),
+  AUTH_URL: z.url(),
+});
+
 /** What the gateway process needs: the shared store and the token check. */
 export async function openClusterGateway(
   env: Environment,
@@ -18,10 +24,7 @@ export async function openClusterGateway(
   tokens: TokenVerifier;
   close(): Promise<void>;
 }> {
-  const config = parseEnvironment(
-    z.object({ REDIS_URL: z.string().regex(/^rediss?:\/\//), AUTH_URL: z.url() }),
-    env,
-  );
+  const config = parseEnvironment(GatewayProcessEnvironment, env);
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
   const tokens = tokenVerifier(config.AUTH_URL, ephemeral, { storeMs: GATEWAY_STORE_MS });
   return {

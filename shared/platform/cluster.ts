@@ -38,6 +38,8 @@ export const ServiceEnvironment = CommonEnvironment.extend({
 
 /** How long a process waits at its start for the servers it can't do without. */
 const START_DEADLINE_MS = 60_000;
+/** An index over a large table may take hours. */
+const MIGRATION_STATEMENT_MS = 12 * 3_600_000;
 
 /** PostgreSQL, Redis, RabbitMQ and S3 for one service of this process. The only place that chooses these adapters. */
 export async function openClusterService<S extends KernelTables>(
@@ -47,6 +49,11 @@ export async function openClusterService<S extends KernelTables>(
 ): Promise<{ deps: ServiceDeps<S>; listen: { hostname: string; port: number }; close(): Promise<void> }> {
   const config = parseEnvironment(ServiceEnvironment, env);
   const db = openPostgres<S>({ url: config.DATABASE_URL, max: config.DATABASE_POOL });
+  const migrationDb = openPostgres<S>({
+    url: config.DATABASE_URL,
+    max: 2,
+    statementTimeoutMs: MIGRATION_STATEMENT_MS,
+  });
   const ephemeral = openRedis({ url: config.REDIS_URL, log });
   const tokens = tokenVerifier(config.AUTH_URL, ephemeral);
   const bus = await openRabbitmq({ url: config.AMQP_URL, log });
@@ -68,6 +75,7 @@ export async function openClusterService<S extends KernelTables>(
     listen: { hostname: config.HOST, port: config.PORT },
     deps: {
       db,
+      migrationDb,
       bus,
       objects,
       ephemeral,

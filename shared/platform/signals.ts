@@ -1,7 +1,7 @@
 import type { Log } from '../observability/log.ts';
 
 /** Longest that a process takes to stop, in milliseconds; then it is cut off with exit code 1. */
-const STOP_DEADLINE_MS = 20_000;
+export const STOP_DEADLINE_MS = 20_000;
 
 /**
  * Runs `stop` once on SIGTERM or SIGINT and exits 0. A second Ctrl-C, a second or more after the first, exits at once;

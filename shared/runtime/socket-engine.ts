@@ -170,8 +170,11 @@ export class EngineSocket {
   fail(reason: string, code: number): void {
     if (this.readyState === 'closed') return;
     const ws = this.#ws;
-    this.close(code, reason);
+    const isOpen = this.readyState === 'open';
+    if (isOpen) this.flush();
+    // First: Bun tells of the end at once, and without our reason.
     this.closed(reason);
+    if (isOpen) ws!.close(code, reason);
     // Its close frame waits behind what the client does not read.
     if (ws && ws.getBufferedAmount() > 0) setTimeout(() => ws.terminate(), READ_WHY_MS).unref?.();
   }

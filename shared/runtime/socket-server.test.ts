@@ -82,6 +82,9 @@ for (const way of ['emit', 'broadcast'] as const) {
     await host.io.socketsJoin('room:load');
     const before = host.io.of('/').sockets.size;
     expect(before).toBe(2);
+    const reasons: string[] = [];
+    for (const socket of host.io.of('/').sockets.values())
+      socket.on('disconnect', (reason) => reasons.push(reason));
     const load = 'x'.repeat(50_000);
     // The kernel's own buffers take some megabytes before ours grow.
     let sent = 0;
@@ -92,6 +95,7 @@ for (const way of ['emit', 'broadcast'] as const) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     expect(host.io.of('/').sockets.size).toBe(1);
+    expect(reasons).toEqual(['slow consumer']);
     for (const deadline = Date.now() + 5_000; got < sent && Date.now() < deadline; )
       await new Promise((r) => setTimeout(r, 20));
     expect(got).toBe(sent);

@@ -260,16 +260,30 @@ describe('a room', () => {
     });
   });
 
-  test('a page tells of a message that was changed before it comes live: it stays as it is now', async () => {
-    const { socket, room } = await joined([message(1)]);
-    socket.emit('room:beat', { roomId: ROOM, lastSeq: 1, lastChange: 1 });
-    (await socket.next('room:join')).reply(
-      page([], { lastSeq: 1, changes: [message(2, { body: 'Edited', changeSeq: 1 })], lastChange: 1 }),
-    );
-    await soon();
+  test('a message that comes live while a page is asked for becomes what the page says of it', async () => {
+    const { socket, room, heard } = await joined([message(1)]);
+    socket.emit('room:beat', { roomId: ROOM, lastSeq: 2, lastChange: 1 });
+    const asked = await socket.next('room:join');
+    expect(asked.input).toMatchObject({ after: 1, changesAfter: 0 });
     socket.emit('message', message(2));
-    socket.emit('message:edited', message(2, { body: 'Edited', changeSeq: 1 }));
+    asked.reply(page([message(2, { body: 'Edited', changeSeq: 1 })], { lastChange: 1 }));
+    await soon();
     expect(room.messages.map(({ body }) => body)).toEqual(['Message 1', 'Edited']);
+    expect(heard).toEqual([1, 2]);
+    expect(socket.asked).toEqual([]);
+  });
+
+  test('a message that comes live while there are more pages becomes what its page says of it', async () => {
+    const { socket, room, heard } = await joined([message(1)]);
+    socket.emit('message', message(3));
+    const first = await socket.next('room:join');
+    first.reply(page([message(2)], { hasMore: true, lastSeq: 3, lastChange: 1 }));
+    const second = await socket.next('room:join');
+    expect(second.input).toMatchObject({ after: 2, changesAfter: 1 });
+    second.reply(page([message(3, { body: 'Edited', changeSeq: 1 })], { lastChange: 1 }));
+    await soon();
+    expect(room.messages.map(({ body }) => body)).toEqual(['Message 1', 'Message 2', 'Edited']);
+    expect(heard).toEqual([1, 2, 3]);
     expect(socket.asked).toEqual([]);
   });
 

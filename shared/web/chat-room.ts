@@ -78,12 +78,14 @@ export class ChatRoom {
     if (this.seq === undefined) this.seq = (page.messages[0]?.seq ?? page.lastSeq + 1) - 1;
     this.change ??= page.lastChange;
     this.removeBelow(page.room.firstSeq);
-    for (const message of page.messages) if (message.seq === this.seq + 1) this.#append(message);
-    for (const message of page.changes) {
-      if (message.seq <= this.seq) this.#replace(message);
-      // Written after the page was read, and changed already: live, it comes as it was at first.
-      else if (!page.hasMore) this.#early.set(message.seq, newer(message, this.#early.get(message.seq)));
+    // What was there when the page was read comes with a later one, and with the changes up to `lastChange` in it.
+    if (page.hasMore) for (const seq of this.#early.keys()) if (seq <= page.lastSeq) this.#early.delete(seq);
+    for (const message of page.messages) {
+      if (message.seq === this.seq + 1) this.#append(message);
+      // It has come live meanwhile, as it was at first.
+      else this.#replace(message);
     }
+    for (const message of page.changes) this.#replace(message);
     this.change = Math.max(this.change, page.lastChange);
     this.#heard.seq = Math.max(this.#heard.seq, page.lastSeq);
     this.#drain();

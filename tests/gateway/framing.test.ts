@@ -509,6 +509,24 @@ describe('a reply, as the client gets it', () => {
 });
 
 describe('limits of a head', () => {
+  test('what cannot be read is refused with a code of its own, dated, with the headers of every reply', async () => {
+    const door = await gateway({ timings: { lingerMs: 50 } });
+    const cases: [string, number, string][] = [
+      [get(JSON_PATH).replace('Host:', 'Hos t:'), 400, 'validation-failed'],
+      [post(JSON_PATH, 'Expect: tea\r\n'), 417, 'expectation-failed'],
+      [post(JSON_PATH, 'Transfer-Encoding: gzip, chunked\r\n'), 501, 'not-implemented'],
+      [get(JSON_PATH).replace('HTTP/1.1', 'HTTP/1.3'), 505, 'http-version-not-supported'],
+    ];
+    for (const [request, status, code] of cases) {
+      const { headers, body, ...reply } = await (await client(door.port)).ask(request);
+      const problem = JSON.parse(String(body));
+      expect([reply.status, problem.status, problem.code]).toEqual([status, status, code]);
+      expect(only(headers, 'x-request-id')).toBe(problem.requestId);
+      expect(Date.parse(only(headers, 'date') ?? '')).toBeGreaterThan(Date.now() - 60_000);
+      expect(only(headers, 'content-security-policy')).toContain("default-src 'none'");
+    }
+  });
+
   test('a target of 8 KiB passes, a longer one is 414', async () => {
     const chat = await rawUpstream(answering(() => ok()));
     const door = await gateway({ upstreams: { chat: chat.url }, timings: { lingerMs: 50 } });
@@ -591,6 +609,22 @@ describe('keep-alive and pipelining', () => {
     expect([reply.status, only(reply.headers, 'connection')]).toEqual([200, 'close']);
     expect(await one.ended()).toBe('end');
     expect([one.text, chat.requests.length]).toEqual(['', 1]);
+  });
+
+  test('of a gateway that stops: who is asking all the time gets a last reply that says so, who rests is let go', async () => {
+    const chat = await rawUpstream(answering(() => ok()));
+    const door = await gateway({ upstreams: { chat: chat.url }, timings: { lingerMs: 50 } });
+    const resting = await client(door.port);
+    await resting.ask(get(JSON_PATH));
+    await Bun.sleep(600);
+    const busy = await client(door.port);
+    await busy.ask(get(JSON_PATH));
+    const stopped = door.stop(4_000);
+    expect(await resting.ended(300)).toBe('end');
+    const last = await busy.ask(get(JSON_PATH));
+    expect([last.status, only(last.headers, 'connection')]).toEqual([200, 'close']);
+    expect(await busy.ended()).toBe('end');
+    await stopped;
   });
 
   test('requests sent at once are answered in their order, one after the other', async () => {

@@ -57,7 +57,7 @@ describe('heads', () => {
       await Bun.sleep(500);
       expect(one.ending).toBeUndefined();
     }
-    await one.ended(1_500);
+    expect(await one.ended(1_500)).toBe('end');
   });
 
   test('a head that takes long but comes in time is answered', async () => {

@@ -238,6 +238,26 @@ describe('events', () => {
   }, 60_000);
 });
 
+describe('open sockets', () => {
+  test('of one person are bounded, and that is said', async () => {
+    const MOST = 100 * LIMIT_SCALE;
+    const open: Socket[] = [];
+    const dial = () =>
+      connect(platform, mallory.token).then(
+        (socket) => void open.push(socket),
+        (error) => error.data,
+      );
+    await unnoticed(platform, bystander, async () => {
+      for (let dialled = 0; dialled < MOST; dialled += 50)
+        await Promise.all(Array.from({ length: 50 }, dial));
+      expect(open.length).toBe(MOST);
+      const refused = await dial();
+      expect(refused).toMatchObject({ code: 'rate-limited', retryAfter: 30 });
+    });
+    for (const socket of open) socket.close();
+  }, 60_000);
+});
+
 const megabytes = async (): Promise<number> => {
   const status = await readFile(`/proc/${platform.pid}/status`, 'utf8');
   return Number(status.match(/VmRSS:\s+(\d+) kB/)![1]) / 1024;
@@ -293,6 +313,17 @@ describe('a client that never reads', () => {
     await silent.closed;
     expect(silent.bytesHeard()).toBeLessThan((PAGES * page) / 4);
     expect(await errorsLogged(platform)).toEqual([]);
+
+    // Back again, it asks for what it has missed.
+    const again = await connect(platform, mute.token);
+    const missed: number[] = [];
+    for (let after = sent[0]! - 1, more = true; more; after = missed.at(-1)!) {
+      const page = await send(again, 'room:join', { roomId, after });
+      missed.push(...page.messages.map(({ seq }: { seq: number }) => seq));
+      more = page.hasMore;
+    }
+    expect(missed).toEqual(sent);
+    again.close();
     writer.close();
     reader.close();
   }, 120_000);

@@ -80,10 +80,15 @@ export async function connect(platform: TestPlatform, token: string, namespace =
     reconnectionDelayMax: 500,
   });
   await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', (error) => {
+    const refused = (error: Error): void => {
       socket.close();
       reject(error);
+    };
+    socket.once('connect_error', refused);
+    socket.once('connect', () => {
+      // Later ones are the client's own to try again after.
+      socket.off('connect_error', refused);
+      resolve();
     });
   });
   return socket;

@@ -46,6 +46,8 @@ because Kubernetes expands what stands above only. */}}
   value: {{ required "set publicUrl" .Values.publicUrl | quote }}
 - name: LOG_LEVEL
   value: {{ .Values.logLevel }}
+- name: LYCEUM_LIMIT_SCALE
+  value: {{ .Values.limitScale | quote }}
 - name: AUTH_URL
   value: http://{{ include "lyceum.name" . }}-auth:8080
 {{ include "lyceum.url" (dict "root" . "name" "REDIS_URL" "value" (required "set servers.redis" .Values.servers.redis)) | trim }}
@@ -94,21 +96,22 @@ topologySpreadConstraints:
 terminationGracePeriodSeconds: 35
 {{- end }}
 
+{{/* Start, probes and stop: (dict "scheme" "HTTP"), in which the port `http` is spoken to. */}}
 {{- define "lyceum.containerLife" -}}
 lifecycle:
   preStop: { exec: { command: [sleep, '5'] } }
 # A start may wait a minute for the servers, and then migrates.
 startupProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http, scheme: {{ .scheme }} }
   periodSeconds: 2
   failureThreshold: 90
 livenessProbe:
-  httpGet: { path: /healthz, port: http }
+  httpGet: { path: /healthz, port: http, scheme: {{ .scheme }} }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3
 readinessProbe:
-  httpGet: { path: /readyz, port: http }
+  httpGet: { path: /readyz, port: http, scheme: {{ .scheme }} }
   periodSeconds: 5
   timeoutSeconds: 4
   failureThreshold: 2

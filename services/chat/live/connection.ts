@@ -29,9 +29,17 @@ export interface SocketEvent {
   schema: z.ZodType;
   /**
    * Resolves with what the acknowledgement has beside `ok: true`. The connection's next event begins then, or when
-   * `release` is called: by one whose order is settled before it has ended.
+   * `turn.release` is called.
    */
-  handle(connection: Connection, input: unknown, origin: Origin, release: () => void): Promise<object>;
+  handle(connection: Connection, input: unknown, origin: Origin, turn: Turn): Promise<object>;
+}
+
+/** For events that have more to do. */
+export interface Turn {
+  /** Lets the connection's next event begin: this one's place is settled. */
+  release(): void;
+  /** Acknowledges at once, so that what is sent next comes after it. */
+  answer(result: object): void;
 }
 
 export interface ConnectionDeps {
@@ -39,13 +47,13 @@ export interface ConnectionDeps {
   log: Log;
   metrics: Metrics;
   limitScale: number;
-  /** Called once, when the connection has ended. */
-  onClosed(connection: Connection): void;
+  /** Called once, when the connection has ended; `reason` as Socket.IO names it. */
+  onClosed(connection: Connection, reason: string): void;
 }
 
 /** Shared by all sockets: a function of its own for each would be kept for as long as it lives. */
-function closed(this: { data: Connection }): void {
-  this.data.closed();
+function closed(this: { data: Connection }, reason: string): void {
+  this.data.closed(reason);
 }
 
 /**
@@ -96,8 +104,8 @@ export class Connection {
     return { expiresAt: new Date(caller.expiresAt * 1000).toISOString() };
   }
 
-  closed(): void {
-    this.deps.onClosed(this);
+  closed(reason: string): void {
+    this.deps.onClosed(this, reason);
   }
 
   /** Tells the client why, and closes. */
@@ -152,8 +160,14 @@ export class Connection {
     await before;
     await fairTurn();
     const started = performance.now();
-    const reply = await this.#run(name, args, release);
-    ack?.(reply);
+    let answered = false;
+    const answer = (reply: object) => {
+      if (!answered) ack?.(reply);
+      answered = true;
+    };
+    const turn = { release, answer: (result: object) => answer({ ok: true, ...result }) };
+    const reply = await this.#run(name, args, turn);
+    answer(reply);
     if (--this.#waiting === 0) this.#finished?.();
     this.#count(name, 'error' in reply ? reply.error.code : 'ok', performance.now() - started);
   }
@@ -167,7 +181,7 @@ export class Connection {
     return new Problem('rate-limited', detail, { retryAfter: wait });
   }
 
-  async #run(name: unknown, args: unknown[], release: () => void): Promise<AckError | { ok: true }> {
+  async #run(name: unknown, args: unknown[], turn: Turn): Promise<AckError | { ok: true }> {
     const origin: Origin = {
       requestId: newId(),
       traceparent: newTraceparent(),
@@ -181,7 +195,7 @@ export class Connection {
       enforce(event.access, this.#caller);
       if (args.length > 1) throw new Problem('validation-failed', 'An event carries one object.');
       const input = validate(event.schema, args[0], 'body');
-      return { ok: true, ...(await event.handle(this, input, origin, release)) };
+      return { ok: true, ...(await event.handle(this, input, origin, turn)) };
     } catch (error) {
       const problem = toProblem(error);
       if (problem.status >= 500) {

@@ -3,6 +3,8 @@ import type { Connection } from './connection.ts';
 /** A process that stops lets so many connections go a second, so that the others are not overrun. */
 const MOVED_PER_SECOND = 2_000;
 const SLICE_MS = 50;
+/** Open sockets of one person on this process, both namespaces together: devices and tabs, not a flood. */
+export const MOST_OF_USER = 100;
 
 export interface SessionEnd {
   /** One session, or all of a user. */
@@ -14,13 +16,25 @@ export interface SessionEnd {
 /** The open connections of this process, in any namespace. */
 export class Connections {
   readonly #open = new Set<Connection>();
+  readonly #ofUser = new Map<string, number>();
 
   add(connection: Connection): void {
     this.#open.add(connection);
+    const { userId } = connection.caller;
+    this.#ofUser.set(userId, this.openOf(userId) + 1);
   }
 
   remove(connection: Connection): void {
-    this.#open.delete(connection);
+    if (!this.#open.delete(connection)) return;
+    const { userId } = connection.caller;
+    const left = this.openOf(userId) - 1;
+    if (left > 0) this.#ofUser.set(userId, left);
+    else this.#ofUser.delete(userId);
+  }
+
+  /** How many sockets a user has open here. */
+  openOf(userId: string): number {
+    return this.#ofUser.get(userId) ?? 0;
   }
 
   /** Tells those of a session, or all of a user, that it is over, and closes them. */

@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { io } from 'socket.io-client';
 import type { Message } from '../../../shared/contracts/chat.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import { type RunningService, startService } from '../../../shared/service.ts';
+import { ChatClient } from '../../../shared/web/chat-client.ts';
 import { createChat } from '../service.ts';
 import {
   ask,
@@ -185,7 +187,8 @@ describe('words between processes are lost', () => {
     const { lastChange } = (await world.call('GET', `/api/chat/rooms/${roomId}`, { as: learner })).body;
     await until(() => view.seq === wanted.length && view.change === lastChange, 10_000);
     expect(view.messages).toEqual(wanted);
-    expect(view.live).toEqual(wanted.map(({ seq }) => seq));
+    // Each once and in order; what it asked for, it got in pages.
+    expect(view.live).toEqual([...new Set(view.live)].sort((a, b) => a - b));
     expect(view.gaps).toBeGreaterThan(0);
   });
 
@@ -207,6 +210,34 @@ describe('words between processes are lost', () => {
     const told = beats.length;
     await new Promise((resolve) => setTimeout(resolve, 4_500));
     expect(beats.length).toBe(told);
+  });
+
+  test('of a message and of my own reaction to it: when the message comes, late, I know the reaction as mine', async () => {
+    const { roomId, learner, teacher } = await openSchool(world);
+    // A process that hears of messages, but never looks for them by itself.
+    const chat = { ...(await createChat(world.deps)), jobs: [] };
+    const third = await startService(chat, world.deps, { hostname: '127.0.0.1', port: 0 });
+    const url = `http://127.0.0.1:${third.port}`;
+    const ada = await connect(twinUrl, teacher.token);
+    const bensPhone = await connect(twinUrl, learner.token);
+    const view = new RoomView(roomId, learner.userId);
+    await view.attach(await connect(url, learner.token));
+    const client = new ChatClient({ io, url, token: () => learner.token });
+    const room = await client.join(roomId);
+    between.loses = () => true;
+    const { message } = await must(ada, 'message:send', { roomId, clientId: 'late', body: 'Before' });
+    await must(bensPhone, 'reaction:add', { messageId: message.id, emoji: '🎉' });
+    between.loses = () => false;
+    await must(ada, 'message:send', { roomId, clientId: 'next', body: 'Next' });
+    await must(ada, 'message:edit', { messageId: message.id, body: 'After' });
+    await until(() => view.change === 2 && room.change === 2);
+    const wanted = await history({ roomId, learner } as School);
+    expect(wanted[0]).toMatchObject({ body: 'After', reactions: [{ emoji: '🎉', count: 1, mine: true }] });
+    expect(view.messages).toEqual(wanted);
+    expect(room.messages).toEqual(wanted);
+    expect(view.live).toEqual([1, 2]);
+    client.close();
+    await third.stop(1_000);
   });
 
   test('a change never comes before its message, nor out of its turn', async () => {

@@ -4,6 +4,7 @@ import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { Live } from '../context.ts';
+import type { ChatMetrics } from '../metrics.ts';
 import { recentDepartures, roomsToTell } from '../store/members.ts';
 import { messagesIn, withReactions } from '../store/messages.ts';
 import { lastNumbersOf } from '../store/rooms.ts';
@@ -39,6 +40,7 @@ export function createHub(
   broadcast: Broadcast,
   connections: Connections,
   deps: { db: Kysely<ChatTables>; ephemeral: EphemeralStore; log: Log },
+  metrics: ChatMetrics,
 ): Hub {
   const { db, ephemeral, log } = deps;
   const feeds = new RoomFeeds(
@@ -46,11 +48,17 @@ export function createHub(
     broadcast,
     {
       numbersOf: (roomIds) => lastNumbersOf(db, roomIds),
-      messagesAfter: async (roomId, seq, limit) =>
-        withReactions(db, await messagesIn(db, roomId, { after: seq, limit }), undefined),
+      messagesAfter: async (roomId, seq, limit) => {
+        const rows = await messagesIn(db, roomId, { after: seq, limit });
+        const messages = await withReactions(db, rows, undefined);
+        // As nobody in particular sees it: whose a reaction is, and who may see an attachment, come with the changes,
+        // which must still be news then.
+        return messages.map((message) => ({ ...message, changeSeq: 0 }));
+      },
     },
     ephemeral,
     log,
+    metrics,
   );
 
   const board = new PresenceBoard(newId(), ephemeral, log, async (changes) => {
@@ -89,6 +97,10 @@ export function createHub(
         .emit('read', read),
     thread: (change) => feeds.publishChange('thread', change),
     pin: (change) => feeds.publishChange('pin', change),
+    changed(change) {
+      const { roomId, seq, changeSeq } = change;
+      feeds.publishChange('room:beat', change, { roomId, lastSeq: seq, lastChange: changeSeq });
+    },
     roomUpdated: (room) => void io.to(roomKey(room.id)).emit('room:updated', room),
     invited: (invitation) => void io.to(userKey(invitation.user.id)).emit('invitation', invitation),
     presence(userId, roomIds, visible) {

@@ -1,7 +1,9 @@
 import type { Message, MessageChange } from '../../../shared/contracts/chat.ts';
+import { Problem } from '../../../shared/errors.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
+import type { ChatMetrics } from '../metrics.ts';
 import type { JoinPage } from '../operations/join-room.ts';
 import { type ChatServer, type ChatSocket, ROOM_PREFIX, roomKey } from './names.ts';
 
@@ -9,8 +11,6 @@ const CHANNEL = 'chat:messages';
 /** How long a message or change waits for those before it, in milliseconds. Then the database is asked. */
 const GAP_MS = 50;
 const FILL = 200;
-/** How often a page is read on while changes go past it. A client sees by their numbers if one has slipped through. */
-const PAGE_READS = 3;
 
 /** The last numbers given in a room. */
 export interface RoomNumbers {
@@ -27,6 +27,13 @@ export interface FeedSource {
 /** Sends packets, encoded as Socket.IO's protocol says, to this process's sockets in a Socket.IO room. */
 export type Broadcast = (room: string, packets: string[]) => void;
 
+/** What goes out to a room: encoded, with what it numbers. A beat concerns whoever hears it. */
+interface Packet {
+  of: 'message' | 'change' | 'beat';
+  number: number;
+  text: string;
+}
+
 interface Feed {
   /** The number of the last message emitted here; undefined until the room's has been read. */
   delivered: number | undefined;
@@ -37,8 +44,8 @@ interface Feed {
   pending: Map<number, string>;
   pendingChanges: Map<number, { seq: number; packet: string }>;
   joining: number;
-  /** Messages emitted while sockets are joining: what their pages may lack. */
-  recent: { seq: number; json: string }[];
+  /** What went out while sockets are joining: what their pages may lack. */
+  recent: Packet[];
   gapTimer: ReturnType<typeof setTimeout> | undefined;
   filling: Promise<void> | undefined;
   /** What the last look into the database has shown, and what clients were told of it. */
@@ -63,6 +70,7 @@ export class RoomFeeds {
     private readonly source: FeedSource,
     private readonly ephemeral: EphemeralStore,
     private readonly log: Log,
+    private readonly metrics: ChatMetrics,
   ) {}
 
   async start(): Promise<void> {
@@ -84,49 +92,50 @@ export class RoomFeeds {
     this.#tell(messages.map((message) => `m ${message.roomId} ${message.seq} ${JSON.stringify(message)}`));
   }
 
-  /** A change committed by this process. */
-  publishChange(event: string, change: MessageChange): void {
+  /** A change committed by this process; `told` is what clients hear of it. */
+  publishChange(event: string, change: MessageChange, told: object = change): void {
     const { roomId, changeSeq, seq } = change;
-    this.#tell([`c ${roomId} ${changeSeq} ${seq} 2${JSON.stringify([event, change])}`]);
+    this.#tell([`c ${roomId} ${changeSeq} ${seq} 2${JSON.stringify([event, told])}`]);
   }
 
   /**
-   * Puts a socket into a room so that live messages begin exactly where its page ends. `readPage` authorises.
-   * A page with `hasMore` after a number ends earlier: then the rest is the client's to ask for.
+   * Puts a socket into a room: `answer` gives it the page that `readPage`, which authorises, has read, and right after
+   * that begins what is newer than the page's snapshot, each once and in order. A socket that is in the room already
+   * hears nothing live between asking and the answer.
    */
   async join(
     socket: ChatSocket,
     roomId: string,
-    from: { after: number | undefined; changesAfter: number | undefined },
-    readPage: (from: { after: number | undefined; changesAfter: number | undefined }) => Promise<JoinPage>,
+    readPage: () => Promise<JoinPage>,
+    answer: (page: JoinPage) => void,
   ): Promise<JoinPage> {
     const feed = this.#open(roomId);
+    const key = roomKey(roomId);
+    const from = feed.recent.length;
     feed.joining++;
+    const again = socket.rooms.has(key);
+    if (again) void socket.leave(key);
+    let known: RoomNumbers | undefined;
     try {
       await feed.ready;
-      const page = await readPage(from);
-      const reachesNow = from.after === undefined || !page.hasMore;
-      // What the page has must not come live as well: it is emitted to the others first.
-      while (reachesNow && feed.delivered! < page.upTo) await this.#fill(roomId, feed);
-      for (
-        let reads = 1;
-        reads < PAGE_READS && !page.hasMoreChanges && feed.changed > page.lastChange;
-        reads++
-      ) {
-        const more = await readPage({ after: page.upTo, changesAfter: page.lastChange });
-        page.changes.push(...more.changes);
-        Object.assign(page, { lastChange: more.lastChange, hasMoreChanges: more.hasMoreChanges });
-      }
-      if (reachesNow) {
-        for (const { seq, json } of feed.recent) {
-          if (seq !== page.upTo + 1) continue;
-          page.messages.push(JSON.parse(json) as Message);
-          page.upTo = seq;
-        }
-      }
-      void socket.join(roomKey(roomId));
+      const page = await readPage();
+      // What the page has must not come live as well: it is emitted to the others first. What was being read
+      // already may have missed it; what a second look does not find has been removed by retention.
+      for (let looks = 0; looks < 2 && feed.delivered! < page.room.lastSeq; looks++)
+        await this.#fill(roomId, feed);
+      answer(page);
+      known = page.room;
       return page;
+    } catch (error) {
+      // Who may not read the room stays out. For the others it goes on as before.
+      const refused = error instanceof Problem && error.status < 500;
+      if (again && !refused) known = { lastSeq: 0, lastChange: 0 };
+      throw error;
     } finally {
+      if (known) {
+        for (const packet of feed.recent.slice(from)) if (isNews(packet, known)) emitTo(socket, packet);
+        void socket.join(key);
+      }
       feed.joining--;
       if (feed.joining === 0) feed.recent = [];
       this.#dropIfEmpty(roomId);
@@ -154,7 +163,9 @@ export class RoomFeeds {
     const beat = { roomId, lastSeq: feed.delivered!, lastChange: feed.changed };
     if (beat.lastSeq === feed.told.lastSeq && beat.lastChange === feed.told.lastChange) return;
     feed.told = beat;
-    this.broadcast(roomKey(roomId), [`2${JSON.stringify(['room:beat', beat])}`]);
+    this.metrics.beats.inc();
+    const text = `2${JSON.stringify(['room:beat', beat])}`;
+    this.#send(roomId, feed, [{ of: 'beat', number: beat.lastChange, text }]);
   }
 
   #open(roomId: string): Feed {
@@ -237,21 +248,20 @@ export class RoomFeeds {
 
   /** Emits what is due; what is not waits for a moment, until the database is asked. */
   #drain(roomId: string, feed: Feed): void {
-    const packets: string[] = [];
+    const packets: Packet[] = [];
     const { pending, pendingChanges } = feed;
     for (let json = pending.get(feed.delivered! + 1); json; json = pending.get(feed.delivered! + 1)) {
-      const seq = ++feed.delivered!;
-      pending.delete(seq);
-      packets.push(`2["message",${json}]`);
-      if (feed.joining > 0) feed.recent.push({ seq, json });
+      const number = ++feed.delivered!;
+      pending.delete(number);
+      packets.push({ of: 'message', number, text: `2["message",${json}]` });
     }
     for (;;) {
       const change = pendingChanges.get(feed.changed + 1);
       if (!change || change.seq > feed.delivered!) break;
       pendingChanges.delete(++feed.changed);
-      packets.push(change.packet);
+      packets.push({ of: 'change', number: feed.changed, text: change.packet });
     }
-    if (packets.length > 0) this.broadcast(roomKey(roomId), packets);
+    if (packets.length > 0) this.#deliver(roomId, feed, packets);
     for (const seq of pending.keys()) if (seq <= feed.delivered!) pending.delete(seq);
     for (const number of pendingChanges.keys()) if (number <= feed.changed) pendingChanges.delete(number);
     if (pending.size + pendingChanges.size > 0) feed.gapTimer ??= this.#closeGapLater(roomId, feed);
@@ -277,22 +287,40 @@ export class RoomFeeds {
   #skipChanges(roomId: string, feed: Feed, upTo: number): void {
     const known = [...feed.pendingChanges].filter(([number]) => number <= upTo).sort(([a], [b]) => a - b);
     for (const [number] of known) feed.pendingChanges.delete(number);
+    this.metrics.lostChanges.inc(Math.max(0, upTo - feed.changed - known.length));
     feed.changed = Math.max(feed.changed, upTo);
     if (known.length > 0) {
-      this.broadcast(
-        roomKey(roomId),
-        known.map(([, { packet }]) => packet),
-      );
+      const packets = known.map(([number, { packet }]): Packet => ({ of: 'change', number, text: packet }));
+      this.#deliver(roomId, feed, packets);
     }
     this.#drain(roomId, feed);
+  }
+
+  #deliver(roomId: string, feed: Feed, packets: Packet[]): void {
+    this.#send(roomId, feed, packets);
+    const sockets = this.io.of('/').adapter.rooms.get(roomKey(roomId))?.size ?? 0;
+    this.metrics.deliveries.inc(packets.length * sockets);
+  }
+
+  #send(roomId: string, feed: Feed, packets: Packet[]): void {
+    // Who has joined since the room was dropped hears of it from its new feed.
+    if (this.#feeds.get(roomId) !== feed) return;
+    if (feed.joining > 0) feed.recent.push(...packets);
+    this.broadcast(
+      roomKey(roomId),
+      packets.map(({ text }) => text),
+    );
   }
 
   #fill(roomId: string, feed: Feed): Promise<void> {
     feed.filling ??= (async () => {
       for (;;) {
         const messages = await this.source.messagesAfter(roomId, feed.delivered!, FILL);
-        for (const message of messages)
-          if (message.seq > feed.delivered!) feed.pending.set(message.seq, JSON.stringify(message));
+        for (const message of messages) {
+          if (message.seq <= feed.delivered! || feed.pending.has(message.seq)) continue;
+          this.metrics.recoveredMessages.inc();
+          feed.pending.set(message.seq, JSON.stringify(message));
+        }
         this.#drain(roomId, feed);
         if (messages.length < FILL) return;
       }
@@ -301,6 +329,15 @@ export class RoomFeeds {
     });
     return feed.filling;
   }
+}
+
+/** Whether a packet has what a page of these numbers has not. */
+const isNews = ({ of, number }: Packet, { lastSeq, lastChange }: RoomNumbers): boolean =>
+  of === 'beat' || number > (of === 'message' ? lastSeq : lastChange);
+
+function emitTo(socket: ChatSocket, { text }: Packet): void {
+  const [event, data] = JSON.parse(text.slice(1)) as ['message', Message];
+  socket.emit(event, data);
 }
 
 /** The digits at `start`, and where what follows the space after them begins. */

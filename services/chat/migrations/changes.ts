@@ -7,15 +7,27 @@ export const changeMigrations: Migration[] = [
     statements: [
       'alter table rooms add column last_change int not null default 0',
       'alter table messages add column change_seq int not null default 0',
+    ],
+  },
+  {
+    name: '020a-number-changes',
+    statements: [
       // What was changed before changes had numbers gets some, for clients that never had any.
       `update messages m set change_seq = n.change_seq from (
         select id, row_number() over (partition by room_id order by seq)::int as change_seq from messages x
         where edited_at is not null or deleted_at is not null or reply_count > 0 or pinned_at is not null
-          or exists (select 1 from reactions r where r.message_id = x.id)) n where n.id = m.id`,
+          or exists (select 1 from reactions r where r.message_id = x.id)) n
+        where n.id = m.id and not exists (select 1 from rooms r where r.id = m.room_id and r.last_change > 0)`,
       `update rooms r set last_change = n.last_change from (
         select room_id, max(change_seq) as last_change from messages where change_seq > 0 group by room_id) n
-        where n.room_id = r.id`,
-      'create unique index messages_changed on messages (room_id, change_seq) where change_seq > 0',
+        where n.room_id = r.id and r.last_change = 0`,
+    ],
+    indexes: [
+      {
+        name: 'messages_changed',
+        on: 'messages (room_id, change_seq) where change_seq > 0',
+        unique: true,
+      },
     ],
   },
   {
@@ -23,5 +35,16 @@ export const changeMigrations: Migration[] = [
     // Messages are inserted by whoever has their room's row locked: that it is there need not be asked once more for
     // each of them, which was a good part of storing one. Rooms are never deleted; who does, deletes their messages.
     statements: ['alter table messages drop constraint messages_room_id_fkey'],
+  },
+  {
+    name: '022-attached-files',
+    statements: [],
+    // A file that is deleted changes the messages it is attached to.
+    indexes: [
+      {
+        name: 'messages_attached',
+        on: "messages using gin (attachments jsonb_path_ops) where attachments <> '[]'::jsonb",
+      },
+    ],
   },
 ];

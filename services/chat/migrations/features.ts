@@ -44,12 +44,6 @@ export const featureMigrations: Migration[] = [
         add column last_reply_at timestamptz,
         add column pinned_at timestamptz,
         add column pinned_by uuid`,
-      'create index messages_replies on messages (reply_to, seq) where reply_to is not null',
-      'create index messages_pinned on messages (room_id, pinned_at) where pinned_at is not null',
-      // What was answered before there was a count.
-      `update messages p set reply_count = r.count, last_reply_at = r.last from (
-        select reply_to, count(*) as count, max(created_at) as last from messages
-        where reply_to is not null and deleted_at is null group by reply_to) r where r.reply_to = p.id`,
       `create table message_versions (
         message_id uuid not null references messages (id) on delete cascade,
         version int not null,
@@ -60,9 +54,24 @@ export const featureMigrations: Migration[] = [
     ],
   },
   {
+    name: '011a-count-replies',
+    // What was answered before there was a count.
+    statements: [
+      `update messages p set reply_count = r.count, last_reply_at = r.last from (
+        select reply_to, count(*) as count, max(created_at) as last from messages
+        where reply_to is not null and deleted_at is null group by reply_to) r
+        where r.reply_to = p.id and p.reply_count <> r.count`,
+    ],
+    indexes: [
+      { name: 'messages_replies', on: 'messages (reply_to, seq) where reply_to is not null' },
+      { name: 'messages_pinned', on: 'messages (room_id, pinned_at) where pinned_at is not null' },
+    ],
+  },
+  {
     name: '012-search',
-    // An index over an expression: a generated column would rewrite the table and travel with every history page.
-    statements: ["create index messages_words on messages using gin (to_tsvector('simple', body))"],
+    statements: [],
+    // Over an expression: a generated column would rewrite the table and travel with every history page.
+    indexes: [{ name: 'messages_words', on: "messages using gin (to_tsvector('simple', body))" }],
   },
   {
     name: '013-moderation',

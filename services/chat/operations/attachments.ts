@@ -30,3 +30,17 @@ export function checkedAttachments(
     throw new Problem('validation-failed', 'Not all attachments can be used.', { errors });
   return attachments;
 }
+
+/**
+ * Those that everybody in the room may see. A course's file attached elsewhere is seen by who is in the course: what
+ * is sent to all connected clients alike goes without it.
+ */
+export const seenByAll = (
+  attachments: Attachment[],
+  files: ReadonlyMap<string, FileFacts>,
+  roomCourseId: string | null,
+): Attachment[] =>
+  attachments.filter(({ fileId }) => {
+    const file = files.get(fileId);
+    return file && (file.visibility !== 'course' || file.course_id === roomCourseId);
+  });

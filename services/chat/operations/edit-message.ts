@@ -39,7 +39,9 @@ export async function editMessage(
     const edited: MessageRow = { ...row, ...change, change_seq: changeSeq };
     const [message] = await withReactions(tx.db, [edited], tx.caller.userId);
     const { reactions: _, ...rest } = message!;
-    tx.afterCommit(() => tools.live.edited(rest));
+    const [forAll] = row.attachments.length > 0 ? await withReactions(tx.db, [edited], undefined) : [message];
+    const same = forAll!.attachments.length === rest.attachments.length;
+    tx.afterCommit(() => (same ? tools.live.edited(rest) : tools.live.changed(rest)));
     return message!;
   });
 }

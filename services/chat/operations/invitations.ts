@@ -59,6 +59,16 @@ export async function invite(
     const fresh = items.filter(({ id }) => added.has(id));
     if (fresh.length > 0) {
       await noteAudit(tx, room.id, 'invited', { details: { userIds: fresh.map(({ user }) => user.id) } });
+      for (const { id, roomId, roomName, user, invitedBy } of fresh) {
+        await tx.publish('room.invited', id, {
+          userId: user.id,
+          invitationId: id,
+          roomId,
+          roomName,
+          invitedBy: invitedBy.id,
+          invitedByName: invitedBy.displayName,
+        });
+      }
       tx.afterCommit(() => {
         for (const invitation of fresh) tools.live.invited(invitation);
       });

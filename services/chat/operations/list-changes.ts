@@ -16,18 +16,25 @@ export async function listChanges(
   return changesIn(context, await readableRoom(context, input.roomId), input);
 }
 
-/** The same in a room that the caller may read. `room` was read before: it says how far the changes reach. */
+/**
+ * The same in a room that the caller may read, of messages up to `upTo`. `room` was read before, or on the same
+ * snapshot: it says how far the changes reach.
+ */
 export async function changesIn(
   context: ChatContext,
   room: RoomRow,
-  { after, limit }: { after: number; limit: number },
+  { after, limit, upTo = Number.POSITIVE_INFINITY }: { after: number; limit: number; upTo?: number },
 ): Promise<ChangeList> {
   const rows = await changedSince(context.db, room.id, after, limit + 1);
   const hasMore = rows.length > limit;
   const shown = rows.slice(0, limit);
   const reached = shown.at(-1)?.change_seq ?? after;
   return {
-    items: await withReactions(context.db, shown, context.caller.userId),
+    items: await withReactions(
+      context.db,
+      shown.filter(({ seq }) => seq <= upTo),
+      context.caller.userId,
+    ),
     lastChange: hasMore ? reached : Math.max(reached, room.last_change),
     hasMore,
   };

@@ -94,7 +94,20 @@ describe('invitations', () => {
       invitedBy: { displayName: 'Ada' },
     });
 
+    const events = (await world.published('room.invited')).filter(
+      ({ data }) => (data as { roomId: string }).roomId === roomId,
+    );
+    expect(events.map(({ data }) => data)).toContainEqual({
+      userId: ben.userId,
+      invitationId: made.body.items.find(({ user }: Invitation) => user.id === ben.userId).id,
+      roomId,
+      roomName: 'Study group',
+      invitedBy: ada.userId,
+      invitedByName: 'Ada',
+    });
+
     const again = await call(ada, 'POST', `/rooms/${roomId}/invitations`, { userIds });
+    expect((await world.published('room.invited')).length).toBe(events.length);
     expect(again.body.items.map(({ id }: Invitation) => id)).toEqual(
       made.body.items.map(({ id }: Invitation) => id),
     );

@@ -55,24 +55,30 @@ export const openSendLimit = (store: EphemeralStore, scale: number): SendLimit =
 /** Where messages wait for the next transaction of this process. */
 export type SendQueue = GroupCommit<Send, Sent | Problem>;
 
-/** Stores what is sent at the same time in one transaction, and tells connected clients after its commit. */
+/**
+ * Stores what is sent at the same time in one transaction, and tells connected clients after its commit. `onStored` is told
+ * how many were sent together.
+ */
 export const openSendQueue = (
   db: Kysely<ChatTables>,
   tools: { live: Live; filter: WordFilter },
   nudge: () => void,
+  onStored: (messages: number) => void = () => {},
 ): SendQueue =>
   new GroupCommit(
     async (sends) => {
       const stored = await tryAgain(() => storeMessages(db, tools.filter, sends), [STORED_MEANWHILE]);
+      onStored(sends.length);
       nudge();
       return { results: stored.outcomes, after: () => tell(tools.live, stored) };
     },
     { most: BATCH, lanes: LANES, keyOf: ({ input }) => input.roomId.toLowerCase() },
   );
 
-function tell(live: Live, { messages, threads }: Stored): void {
+function tell(live: Live, { messages, threads, apart }: Stored): void {
   live.messages(messages);
   for (const thread of threads) live.thread(thread);
+  for (const change of apart) live.changed(change);
 }
 
 function settled(outcome: Sent | Problem): Sent {

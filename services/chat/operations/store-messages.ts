@@ -1,5 +1,11 @@
 import type { Kysely } from 'kysely';
-import type { Message, NewMessage, ThreadChange } from '../../../shared/contracts/chat.ts';
+import type {
+  Attachment,
+  Message,
+  MessageChange,
+  NewMessage,
+  ThreadChange,
+} from '../../../shared/contracts/chat.ts';
 import type { Role } from '../../../shared/contracts/common.ts';
 import { transaction } from '../../../shared/db/transaction.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
@@ -21,7 +27,7 @@ import {
 } from '../store/sending.ts';
 import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
-import { checkedAttachments, type FileFacts } from './attachments.ts';
+import { checkedAttachments, type FileFacts, seenByAll } from './attachments.ts';
 import { type Mentions, readMentions } from './mentions.ts';
 import { judgePosts, readFilter, type Verdict } from './posting-rules.ts';
 
@@ -54,11 +60,15 @@ export interface Stored {
   /** What to tell connected clients after the commit. */
   messages: Message[];
   threads: ThreadChange[];
+  /** Of messages with attachments that only some may see: connected clients are told to ask. */
+  apart: MessageChange[];
 }
 
 /** A message that gets stored; its number and time are known once it is. */
 interface Fresh {
   row: MessageRow;
+  /** Of its attachments those that everybody in the room may see. */
+  common: Attachment[];
   room: SendRoom;
   sender: SenderRow;
   send: Send;
@@ -94,12 +104,13 @@ export async function storeMessages(
 
   await hold(db, candidates, verdicts, now);
   const fresh = candidates.flatMap((candidate) => candidate.fresh ?? []);
-  const threads = await write(db, fresh);
+  const { threads, apart } = await write(db, fresh);
   const first = await firstResults(db, entries);
   return {
     outcomes: entries.map((entry) => outcomeOf(entry, entries, first)),
-    messages: fresh.map(({ row }) => toMessage(row, [])),
+    messages: fresh.map(messageForAll),
     threads,
+    apart,
   };
 }
 
@@ -194,7 +205,7 @@ class Candidate {
       pinned_by: null,
       change_seq: 0,
     };
-    return { row, room, sender, send };
+    return { row, common: seenByAll(attachments, files, room.course_id), room, sender, send };
   }
 }
 
@@ -245,8 +256,8 @@ async function originalsOf(
 }
 
 /** Stores the messages with their mentions and the events that tell of them; counts the replies among them. */
-async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<ThreadChange[]> {
-  if (fresh.length === 0) return [];
+async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<Pick<Stored, 'threads' | 'apart'>> {
+  if (fresh.length === 0) return { threads: [], apart: [] };
   const mentions = await readMentions(
     db,
     fresh.map(({ row }) => ({ roomId: row.room_id, body: row.body })),
@@ -267,17 +278,38 @@ async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<ThreadChan
   // A webhook reads nothing, and an author whose message a moderator lets through may be away.
   const rows = fresh.map(({ row, send }) => ({ ...row, present: !send.author.exempt }));
   const answers = fresh.some(({ row }) => row.reply_to !== null);
-  const store = async (tx: Kysely<ChatTables>): Promise<ThreadChange[]> => {
+  const partly = fresh.filter(hidesSome);
+  const store = async (tx: Kysely<ChatTables>): Promise<Pick<Stored, 'threads' | 'apart'>> => {
     const numbers = await insertMessages(tx, rows, events);
     for (const { row } of fresh) {
       const { seq, createdAt } = numbers.get(row.id)!;
       row.seq = seq;
       row.created_at = createdAt;
     }
-    return answers ? countThreads(tx, fresh) : [];
+    return {
+      threads: answers ? await countThreads(tx, fresh) : [],
+      apart: await changeForSome(tx, partly),
+    };
   };
   // By itself the statement is a transaction.
-  return answers ? transaction(db, store) : store(db);
+  return answers || partly.length > 0 ? transaction(db, store) : store(db);
+}
+
+const hidesSome = ({ row, common }: Fresh): boolean => common.length < row.attachments.length;
+
+/** The message for all connected clients alike; what some of them may see besides comes with its first change. */
+const messageForAll = (one: Fresh): Message =>
+  toMessage(hidesSome(one) ? { ...one.row, attachments: one.common, change_seq: 0 } : one.row, []);
+
+/** Counts the attachments that only some may see as a change, so that each client asks and gets what is for it. */
+async function changeForSome(tx: Kysely<ChatTables>, partly: Fresh[]): Promise<MessageChange[]> {
+  const changed = partly.map(({ row }) => ({ roomId: row.room_id, messageId: row.id }));
+  const numbers = await recordChanges(tx, changed);
+  return partly.map(({ row }) => {
+    const number = numbers.get(row.id)!;
+    row.change_seq = number.changeSeq;
+    return { roomId: row.room_id, ...number };
+  });
 }
 
 function eventsOf(

@@ -13,8 +13,10 @@ import {
   openSchool,
   person,
   startChat,
+  until,
   type World,
 } from '../test-school.ts';
+import { RoomView } from '../test-view.ts';
 
 setDefaultTimeout(60_000);
 
@@ -263,10 +265,16 @@ describe('attachments', () => {
     const shown = async (as: TestUser) =>
       (await messageIn(as, roomId, id)).attachments.map(({ fileId }) => fileId);
     expect(await shown(teacher)).toEqual(attachments.map(({ fileId }) => fileId));
+    const watching = await connect(world.url, teacher.token);
+    const { lastChange } = await must(watching, 'room:join', { roomId });
+    const told = next(watching, 'room:beat');
     await world.emit('file.deleted', deleted);
+    expect(await told).toEqual({ roomId, lastSeq: 1, lastChange: lastChange + 1 });
     await world.emit('file.rejected', { ...rejected, reason: 'broken' });
     expect(await shown(teacher)).toEqual([kept.fileId]);
     expect(await shown(learner)).toEqual([kept.fileId]);
+    const { changes } = await must(watching, 'room:join', { roomId, after: 1, changesAfter: lastChange });
+    expect(changes.map((message) => message.attachments.length)).toEqual([1]);
   });
 
   test('of a course are shown elsewhere to who is in the course, as long as they are', async () => {
@@ -275,7 +283,19 @@ describe('attachments', () => {
     const group = await openGroup(world, teacher, [learner, outsider]);
     const sheet = file(teacher.userId, courseId, 'course');
     await world.emit('file.uploaded', sheet);
+    const [inside, outside] = [new RoomView(group, learner.userId), new RoomView(group, outsider.userId)];
+    await inside.attach(await connect(world.url, learner.token));
+    await outside.attach(await connect(world.url, outsider.token));
     const { id } = await say(teacher, group, 'Sheet', { attachments: [{ fileId: sheet.fileId }] });
+    // Everybody ends with what reading over HTTP gives them.
+    for (const [view, as, count] of [
+      [inside, learner, 1],
+      [outside, outsider, 0],
+    ] as const) {
+      await until(() => view.seq === 1 && view.change === 1);
+      expect(view.messages).toEqual([await messageIn(as, group, id)]);
+      expect(view.messages[0]!.attachments.length).toBe(count);
+    }
     const shown = async (as: TestUser) => (await messageIn(as, group, id)).attachments.length;
     expect([await shown(teacher), await shown(learner), await shown(outsider)]).toEqual([1, 1, 0]);
     await world.emit('enrolment.cancelled', enrolmentFacts(courseId, teacher, learner));

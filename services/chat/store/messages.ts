@@ -21,6 +21,19 @@ export const findMessage = (db: Kysely<ChatTables>, id: string): Promise<Message
 export const findMessages = (db: Kysely<ChatTables>, ids: string[]): Promise<MessageRow[]> =>
   ids.length === 0 ? Promise.resolve([]) : messageRows(db).where('x.id', 'in', ids).execute();
 
+/** The messages that a file is attached to. */
+export const messagesWith = (
+  db: Kysely<ChatTables>,
+  fileId: string,
+): Promise<{ roomId: string; messageId: string }[]> =>
+  db
+    .selectFrom('messages')
+    .select(['room_id as roomId', 'id as messageId'])
+    .where(sql<boolean>`attachments @> ${[{ fileId }]}::jsonb`)
+    // Says what the index on attachments says, so that it is used.
+    .where(sql<boolean>`attachments <> '[]'::jsonb`)
+    .execute();
+
 export interface Window {
   before?: number | undefined;
   after?: number | undefined;

@@ -104,6 +104,28 @@ test('a mention stands in the list, goes out live and comes by mail', async () =
   expect(sent!.data).toEqual({ userId: ada.userId, notificationId: items[0].id, channel: 'email' });
 });
 
+test('an invitation stands in the list; by mail it comes to those who want that', async () => {
+  const [ada, bob] = [await person('Ada'), await person('Bob')];
+  await prefer(bob, { invitation: { inApp: true, email: true, push: false } });
+  for (const { userId } of [ada, bob]) {
+    await world.emit('room.invited', {
+      userId,
+      invitationId: newId(),
+      roomId: newId(),
+      roomName: 'Study group',
+      invitedBy: newId(),
+      invitedByName: 'Grace',
+    });
+  }
+  expect((await list(ada)).items[0]).toMatchObject({
+    kind: 'invitation',
+    title: 'Grace invited you into Study group',
+    link: '/#/invitations',
+  });
+  expect(await mailsArrive(bob)).toHaveLength(1);
+  expect(mailsTo(ada)).toEqual([]);
+});
+
 test('a name can not smuggle a header or markup into a mail', async () => {
   const ada = await person();
   await world.emit('message.mentioned', mentionOf([ada], { authorName: 'Eve\r\nBcc: x@y.z <script>' }));

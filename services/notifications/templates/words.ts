@@ -13,5 +13,6 @@ export const links = {
   room: (roomId: string, seq: number) => `/#/rooms/${roomId}?at=${seq}`,
   course: (courseId: string) => `/#/courses/${courseId}`,
   file: (fileId: string) => `/#/files/${fileId}`,
+  invitations: '/#/invitations',
   preferences: '/#/settings/notifications',
 };

@@ -1,0 +1,4 @@
+import { startEmbedded } from '../support/platform.ts';
+import { chatFeatures } from './chat-features.ts';
+
+chatFeatures('in one process', startEmbedded);
