@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, startedForOneTest } from '../gateway/testing.ts';
 import { DASHBOARDS } from '../grafana/build.ts';
@@ -74,6 +76,25 @@ test.skipIf(!hasPromtool && !process.env.CI)('promtool finds rules and their tes
     cwd: ROOT,
   });
   expect(said.match(/SUCCESS/g)).toHaveLength(filesOf('prometheus/tests').length);
+});
+
+test.skipIf(!hasPromtool && !process.env.CI)('promtool reads every query of the dashboards', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'lyceum-queries-'));
+  try {
+    const rules = DASHBOARDS.flatMap(({ rows }) =>
+      rows.flatMap(([, graphs]) => graphs.flatMap(({ curves }) => curves.map(([expr]) => expr))),
+    ).map((expr, index) => ({
+      record: `query_${index}`,
+      // What Grafana puts in.
+      expr: expr.replaceAll('$__rate_interval', '1m').replaceAll('$service', 'chat|gateway'),
+    }));
+    const file = join(folder, 'queries.yml');
+    await writeFile(file, JSON.stringify({ groups: [{ name: 'queries', rules }] }));
+    const said = await run({ file: 'promtool', args: ['check', 'rules', file] });
+    expect(said).toContain(`SUCCESS: ${rules.length} rules found`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 /** What a process exposes: by name, the labels and the values that they have. */
@@ -226,13 +247,12 @@ describe('what a gateway and a chat expose while they are used', () => {
   });
 
   test('chat counts what it does', () => {
-    console.log(scraped.split('\n').filter((l) => l.includes('chat_connections_closed')).join('\n'));
     const value = (series: string): number =>
       Number(
         scraped
           .split('\n')
           .find((line) => line.startsWith(`${series} `))
-          ?.split(' ')[1],
+          ?.slice(series.length),
       );
     expect(value('lyceum_chat_deliveries_total{service="test"}')).toBe(2);
     expect(value('lyceum_chat_batch_messages_sum{service="test"}')).toBe(1);

@@ -59,11 +59,11 @@ async function main(): Promise<void> {
 }
 
 /**
- * Debian's Chromium for the tests in a browser and nginx for those that compare the gateway with it. They skip
- * themselves where it can't be had (but not in CI).
+ * Debian's Chromium for the tests in a browser, nginx for those that compare the gateway with it, promtool for those of
+ * the alerts. They skip themselves where it can't be had (but not in CI).
  */
 async function installPrograms(): Promise<void> {
-  const lacking = await missing(['chromium', 'nginx']);
+  const lacking = await missing(['chromium', 'nginx', 'promtool']);
   if (lacking.length === 0) return;
   await installPackages(lacking, (line) => console.log(`  ${line}`)).catch((error) =>
     console.log(`  ${error.message}`),

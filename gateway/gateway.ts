@@ -10,6 +10,7 @@ import type { GatewayConfig } from './config.ts';
 import { controlRoutes } from './control.ts';
 import type { Exchange } from './exchange.ts';
 import { Deadlines } from './http/deadlines.ts';
+import { ResponseHeads } from './http/known-heads.ts';
 import { listenHttp } from './http/server.ts';
 import { ConnectionPool } from './http/upstream-connection.ts';
 import { createReadiness, observationRoutes, serveInternal } from './internal.ts';
@@ -77,8 +78,14 @@ export async function createGateway(options: GatewayOptions): Promise<RunningGat
   let tls = config.tls && readTlsFiles(config.tls);
   const metrics = gatewayMetrics(options.metrics);
   const deadlines = new Deadlines(timings.sweepMs);
+  const replyHeads = new ResponseHeads();
   const connectionsTo = (address: { hostname: string; port: number }) =>
-    new ConnectionPool(address, { ...timings, keepAliveMs: timings.upstreamKeepAliveMs }, deadlines);
+    new ConnectionPool(
+      address,
+      { ...timings, keepAliveMs: timings.upstreamKeepAliveMs },
+      deadlines,
+      replyHeads,
+    );
   const pools = {} as Record<ServiceName, UpstreamPool<ConnectionPool>>;
   const openPool = (name: ServiceName | 'dev-mail', targets: GatewayConfig['upstreams'][ServiceName]) =>
     new UpstreamPool<ConnectionPool>({

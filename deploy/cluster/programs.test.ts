@@ -4,10 +4,10 @@ import type { Servers } from '../servers/servers.ts';
 import { parseClusterOptions } from './options.ts';
 import { layOut } from './programs.ts';
 
-test('the first gateway has the internal port that was asked for, each further one its own', () => {
+test('the first gateway has the internal port that was asked for, each further one its own; all know every auth', () => {
   const server = { url: 'x://127.0.0.1', accessKey: 'a', secretKey: 's', httpUrl: 'http://127.0.0.1' };
   const programs = layOut({
-    options: parseClusterOptions(['--gateway', '2']),
+    options: parseClusterOptions(['--gateway', '2', '--auth', '2']),
     servers: {
       postgres: server,
       redis: server,
@@ -20,12 +20,16 @@ test('the first gateway has the internal port that was asked for, each further o
     publicPort: 8080,
     host: '127.0.0.1',
     internalPort: 8081,
-    ports: [1, 2, 3, 4, 5, 6, 7, 8],
+    ports: [1, 2, 3, 4, 5, 6, 7, 8, 9],
     passOn: {},
   });
   const gateways = programs.filter(({ name }) => name === 'gateway');
   expect(gateways.map(({ port, env }) => [port, env.INTERNAL_PORT])).toEqual([
     [8080, '8081'],
-    [8080, '7'],
+    [8080, '8'],
   ]);
+  // No process depends on one replica of auth.
+  expect(new Set(programs.map(({ env }) => env.AUTH_URL))).toEqual(
+    new Set(['http://127.0.0.1:1,http://127.0.0.1:2']),
+  );
 });

@@ -44,7 +44,7 @@ export function layOut(layout: Layout): Program[] {
     ...layout.passOn,
     PUBLIC_URL: layout.publicUrl,
     REDIS_URL: servers.redis.url,
-    AUTH_URL: addresses('auth')[0]!,
+    AUTH_URL: addresses('auth').join(','),
   };
 
   const services = SERVICES.flatMap((name) =>

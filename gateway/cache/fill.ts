@@ -53,7 +53,7 @@ export class Fill {
       return 'passed';
     }
     this.lifetime = lifetime;
-    this.head = { ...head, headers: [...head.headers] };
+    this.head = { ...head, headers: [...head.headers], reuse: undefined };
     return 'recording';
   }
 

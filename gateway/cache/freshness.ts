@@ -1,5 +1,5 @@
 import type { ResponseHead } from '../http/head.ts';
-import { type HeaderList, headerOf } from '../http/headers.ts';
+import { headerOf, type SharedHeaderList } from '../http/headers.ts';
 
 /** How long a reply may be used again, in milliseconds from when it came. */
 export interface Lifetime {
@@ -41,7 +41,7 @@ export function lifetimeOf({ status, headers, contentLength, chunked }: Response
 }
 
 /** The request headers that a reply depends on, in lower case. */
-export function varyOf(headers: HeaderList): string[] {
+export function varyOf(headers: SharedHeaderList): string[] {
   const names: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] !== 'vary') continue;
@@ -54,7 +54,7 @@ export function varyOf(headers: HeaderList): string[] {
 }
 
 /** By lower-case name; a directive without a value has ''. Said twice, the first counts (RFC 9111, 4.2.1). */
-function directivesOf(headers: HeaderList): Map<string, string> {
+function directivesOf(headers: SharedHeaderList): Map<string, string> {
   const found = new Map<string, string>();
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] !== 'cache-control') continue;

@@ -60,6 +60,7 @@ export class CachedReply {
       keepAlive: true,
       upgrade: '',
       hopByHop: [],
+      reuse: undefined,
     };
   }
 

@@ -9,8 +9,9 @@ import {
   lengthDecoder,
 } from './body-decoder.ts';
 import type { Deadlines, Waiting } from './deadlines.ts';
-import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES, parseRequestHead } from './head.ts';
+import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES } from './head.ts';
 import type { HeaderList } from './headers.ts';
+import type { RequestHeads } from './known-heads.ts';
 import { MAX_TARGET_BYTES } from './target.ts';
 
 /** How long a client may take for what, in milliseconds. */
@@ -29,6 +30,7 @@ export interface ClientTimings {
 export interface ClientDoor {
   readonly timings: ClientTimings;
   readonly deadlines: Deadlines;
+  readonly heads: RequestHeads;
   /** While draining, each reply is the last on its connection (RFC 9112, 9.6). */
   readonly stopping: boolean;
   onRequest(exchange: Exchange): void;
@@ -182,8 +184,7 @@ export class ClientConnection implements WireOwner, BodyEvents, Waiting {
     this.held = end === bytes.byteLength ? undefined : bytes.subarray(end);
     let exchange: Exchange;
     try {
-      const head = parseRequestHead(bytes.toString('latin1', 0, end - 4));
-      exchange = new Exchange(head, this);
+      exchange = new Exchange(this.door.heads.read(bytes, end), this);
     } catch (error) {
       if (!(error instanceof BadHead)) throw error;
       this.refuse(error);

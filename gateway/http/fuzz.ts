@@ -17,7 +17,8 @@ import {
   type RequestHead,
   type ResponseHead,
 } from './head.ts';
-import type { HeaderList } from './headers.ts';
+import type { HeaderList, SharedHeaderList } from './headers.ts';
+import { RequestHeads, ResponseHeads } from './known-heads.ts';
 import { normaliseTarget, type Target } from './target.ts';
 
 /**
@@ -42,6 +43,31 @@ export interface RequestReading {
   refused?: { status: number; by: 'head' | 'target' | 'body' };
   /** More is wanted to complete the last one. */
   waits: boolean;
+}
+
+const requestHeads = new RequestHeads();
+const responseHeads = new ResponseHeads();
+
+/** Reads a head as connections do, who know some already, and the long way: both must come to the same. */
+function readAlike<Head extends RequestHead | ResponseHead>(
+  bytes: Buffer,
+  end: number,
+  heads: { read(bytes: Buffer, end: number): Head },
+  parse: (text: string) => Head,
+): Head {
+  const outcome = (read: () => Head): Head | BadHead => {
+    try {
+      return { ...read(), reuse: undefined };
+    } catch (error) {
+      if (error instanceof BadHead) return error;
+      throw error;
+    }
+  };
+  const quick = outcome(() => heads.read(bytes, end));
+  const slow = outcome(() => parse(bytes.toString('latin1', 0, end - 4)));
+  ensure(equal(quick, slow), 'a known head is read differently');
+  if (slow instanceof BadHead) throw slow;
+  return slow;
 }
 
 const MAX_EMPTY_LINES = 4;
@@ -76,7 +102,7 @@ export function readRequests(pieces: Buffer[]): RequestReading {
       if (hasBareLineFeed(held, 0)) throw new BadHead(400, 'line feed');
       return false;
     }
-    const head = parseRequestHead(held.toString('latin1', 0, end - 4));
+    const head = readAlike(held, end, requestHeads, parseRequestHead);
     by = 'target';
     const target = normaliseTarget(head.target);
     emptyLines = 0;
@@ -134,7 +160,7 @@ export function readReply(pieces: Buffer[], method: string, closed: boolean): Re
     const end = endOfHead(held, 0);
     if ((end < 0 ? held.length : end) > MAX_HEAD_BYTES) throw new BadHead(431, 'too large');
     if (end < 0) return false;
-    const head = parseResponseHead(held.toString('latin1', 0, end - 4));
+    const head = readAlike(held, end, responseHeads, parseResponseHead);
     held = held.subarray(end);
     under = { head, headBytes: end, bodyBytes: 0, body: '', trailers: [], reusable: head.keepAlive };
     if (head.status < 200) reading.replies.push(under);
@@ -326,7 +352,7 @@ function checkBody(text: string, framed: Framed<RequestHead | ResponseHead>, bod
   }
 }
 
-const headLines = (headers: HeaderList): string => {
+const headLines = (headers: SharedHeaderList): string => {
   let lines = '';
   for (let index = 0; index < headers.length; index += 2)
     lines += `${headers[index]}: ${headers[index + 1]}\r\n`;

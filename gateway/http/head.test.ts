@@ -43,6 +43,7 @@ describe('a request', () => {
       expectContinue: true,
       upgrade: '',
       hopByHop: [],
+      reuse: undefined,
     });
   });
 
@@ -248,6 +249,7 @@ describe('a response', () => {
       keepAlive: false,
       upgrade: '',
       hopByHop: ['x-foo'],
+      reuse: undefined,
     });
   });
 

@@ -1,4 +1,4 @@
-import type { HeaderList } from './headers.ts';
+import type { HeaderList, SharedHeaderList } from './headers.ts';
 
 /** A request line and its header lines may be as large as this together; the connection answers 431 past it. */
 export const MAX_HEAD_BYTES = 16_384;
@@ -18,12 +18,29 @@ export class BadHead extends Error {
   }
 }
 
+/** What the proxy has made of header lines for the other side: of use again wherever the same lines come. */
+export interface Reuse<T> {
+  passedOn?: T;
+}
+export interface PassedOn {
+  /** Header lines for the other side, without `via`. */
+  lines: string;
+  /** What came as `via`, ready for ours behind it. */
+  via: string;
+}
+export interface PassedOnReply extends PassedOn {
+  /** Those of our default headers that are among the lines. */
+  overridden: number;
+  dated: boolean;
+}
+
 export interface RequestHead {
   method: string;
   /** As it was sent: visible ASCII, not looked at any further. `normaliseTarget` does that. */
   target: string;
   minor: 0 | 1;
-  headers: HeaderList;
+  /** Changed by `changeHeaders` only. */
+  headers: SharedHeaderList;
   /** Validated; '' only for HTTP/1.0 without one. */
   host: string;
   /** -1: none declared. */
@@ -36,19 +53,32 @@ export interface RequestHead {
   upgrade: string;
   /** What else Connection names (lower case): headers that are not for the next hop. */
   hopByHop: readonly string[];
+  /** Of lines that have come before. */
+  reuse: Reuse<PassedOn> | undefined;
 }
 
 export interface ResponseHead {
   status: number;
   reason: string;
   minor: 0 | 1;
-  headers: HeaderList;
+  /** Changed by `changeHeaders` only. */
+  headers: SharedHeaderList;
   /** -1: none declared. */
   contentLength: number;
   chunked: boolean;
   keepAlive: boolean;
   upgrade: string;
   hopByHop: readonly string[];
+  /** Of lines that have come before. */
+  reuse: Reuse<PassedOnReply> | undefined;
+}
+
+/** The header lines of one message, to be changed: those that came may be those of others too. */
+export function changeHeaders(head: RequestHead | ResponseHead): HeaderList {
+  const headers = [...head.headers];
+  head.headers = headers;
+  head.reuse = undefined;
+  return headers;
 }
 
 const TAB = 9;
@@ -338,6 +368,7 @@ export function parseRequestHead(text: string): RequestHead {
     // RFC 9110, 7.8: an HTTP/1.0 client's Upgrade is ignored.
     upgrade: options.upgrade && minor === 1 ? (fields.upgrade ?? '').toLowerCase() : '',
     hopByHop: options.hopByHop,
+    reuse: undefined,
   };
 }
 
@@ -382,6 +413,7 @@ export function parseResponseHead(text: string): ResponseHead {
     keepAlive: options.keepAlive,
     upgrade: options.upgrade ? (fields.upgrade ?? '').toLowerCase() : '',
     hopByHop: options.hopByHop,
+    reuse: undefined,
   };
 }
 

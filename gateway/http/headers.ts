@@ -1,14 +1,16 @@
 /** Flat: name in lower case, value, name, value, … in the order they came. */
 export type HeaderList = string[];
+/** The same, perhaps used for several messages at once. */
+export type SharedHeaderList = readonly string[];
 
 /** The value of the first header of that (lower-case) name. */
-export function headerOf(list: HeaderList, name: string): string | undefined {
+export function headerOf(list: SharedHeaderList, name: string): string | undefined {
   for (let index = 0; index < list.length; index += 2) if (list[index] === name) return list[index + 1];
   return undefined;
 }
 
 /** How many lines have that (lower-case) name. */
-export function countOf(list: HeaderList, name: string): number {
+export function countOf(list: SharedHeaderList, name: string): number {
   let count = 0;
   for (let index = 0; index < list.length; index += 2) if (list[index] === name) count++;
   return count;

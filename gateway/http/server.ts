@@ -8,6 +8,7 @@ import { httpDate } from './date.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { BadHead } from './head.ts';
 import { Http2Connection, type Http2Door } from './http2.ts';
+import { RequestHeads } from './known-heads.ts';
 
 export interface HttpServerOptions {
   hostname: string;
@@ -48,6 +49,7 @@ export function listenHttp(options: HttpServerOptions): HttpServer {
   const door: ClientDoor & { stopping: boolean } = {
     timings: options.timings,
     deadlines: options.deadlines,
+    heads: new RequestHeads(),
     stopping: false,
     onRequest: options.onRequest,
     onDone: options.onDone,

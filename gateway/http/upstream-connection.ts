@@ -8,15 +8,9 @@ import {
   untilCloseDecoder,
 } from './body-decoder.ts';
 import type { Deadlines, Waiting } from './deadlines.ts';
-import {
-  BadHead,
-  endOfHead,
-  hasBareLineFeed,
-  MAX_HEAD_BYTES,
-  parseResponseHead,
-  type ResponseHead,
-} from './head.ts';
+import { BadHead, endOfHead, hasBareLineFeed, MAX_HEAD_BYTES, type ResponseHead } from './head.ts';
 import type { HeaderList } from './headers.ts';
+import { ResponseHeads } from './known-heads.ts';
 
 /** How long an upstream may take for what, in milliseconds. */
 export interface UpstreamTimings {
@@ -215,7 +209,7 @@ export class UpstreamConnection implements OutgoingOwner, BodyEvents, Waiting {
         this.held = bytes;
         return;
       }
-      const head = parseResponseHead(bytes.toString('latin1', 0, end - 4));
+      const head = this.pool.heads.read(bytes, end);
       bytes = bytes.subarray(end);
       if (head.status >= 200) {
         this.beginReply(head);
@@ -364,6 +358,7 @@ export class ConnectionPool {
     readonly address: { hostname: string; port: number },
     readonly timings: UpstreamTimings,
     readonly deadlines: Deadlines,
+    readonly heads = new ResponseHeads(),
   ) {}
 
   /** `call.onConnection` follows, at once if one is idle; or `call.onFailure` of kind `connect`. */

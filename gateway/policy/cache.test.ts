@@ -51,6 +51,7 @@ describe('what may be kept', () => {
     keepAlive: true,
     upgrade: '',
     hopByHop: [],
+    reuse: undefined,
   });
   const lifetime = (control: string, more: Record<string, string> = {}, status = 200) =>
     lifetimeOf(head({ 'cache-control': control, ...more }, status));

@@ -9,7 +9,7 @@ import { Fill } from '../cache/fill.ts';
 import { Refresh } from '../cache/refresh.ts';
 import { type CachedReply, CacheStore } from '../cache/store.ts';
 import { type Exchange, UNKNOWN_LENGTH } from '../exchange.ts';
-import type { ResponseHead } from '../http/head.ts';
+import { changeHeaders, type ResponseHead } from '../http/head.ts';
 import { type HeaderList, headerOf, removeHeader } from '../http/headers.ts';
 import { type ForwardingHeaders, replyLines } from '../proxy/headers.ts';
 import type { HttpPool, ReplyFilter, ReplySink } from '../proxy/http.ts';
@@ -328,7 +328,7 @@ const isConditional = (exchange: Exchange): boolean =>
 
 /** The client's own question is kept for the reply; the service is asked ours. */
 function askWhetherItHolds(exchange: Exchange, { etag, headers: kept }: CachedReply): void {
-  const { headers } = exchange.head;
+  const headers = changeHeaders(exchange.head);
   exchange.askedIfNoneMatch = exchange.header('if-none-match');
   removeHeader(headers, 'if-none-match');
   removeHeader(headers, 'if-modified-since');
@@ -354,7 +354,7 @@ function holds(
 function becomeNotModified(head: ResponseHead): void {
   head.status = 304;
   head.reason = 'Not Modified';
-  const { headers } = head;
+  const headers = changeHeaders(head);
   for (const name of ['content-type', 'content-disposition', 'content-language', 'content-encoding'])
     removeHeader(headers, name);
 }

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { networkOf } from '../../shared/auth/network.ts';
 import { type Recent, RecentCache } from '../../shared/recent-cache.ts';
-import type { HeaderList } from '../http/headers.ts';
+import type { SharedHeaderList } from '../http/headers.ts';
 
 /** Who a request comes from, as far as it can be believed. */
 export interface ClientOrigin {
@@ -33,7 +33,7 @@ interface Forwarded extends Recent {
 export function createClientOrigin(
   trustedProxies: readonly string[],
   ownScheme: ClientOrigin['scheme'] = 'http',
-): (peerAddress: string, headers: HeaderList) => ClientOrigin {
+): (peerAddress: string, headers: SharedHeaderList) => ClientOrigin {
   const trusted = new BlockList();
   for (const entry of trustedProxies) {
     const [address = '', bits] = entry.split('/');
@@ -88,7 +88,7 @@ export function createClientOrigin(
 }
 
 /** All lines of a name as one (RFC 9110, 5.2): a proxy may have added its own below what the client sent. */
-function lineOf(headers: HeaderList, name: string): string | undefined {
+function lineOf(headers: SharedHeaderList, name: string): string | undefined {
   let value: string | undefined;
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] !== name) continue;

@@ -1,6 +1,6 @@
 import { type Exchange, type ExchangeListener, UNKNOWN_LENGTH } from '../exchange.ts';
-import type { ResponseHead } from '../http/head.ts';
-import { type HeaderList, headerOf, removeHeader } from '../http/headers.ts';
+import { changeHeaders, type ResponseHead } from '../http/head.ts';
+import { type HeaderList, headerOf, removeHeader, type SharedHeaderList } from '../http/headers.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { ReplyFilter, ReplySink } from '../proxy/http.ts';
 import {
@@ -37,7 +37,7 @@ export function agreeOnCoding(exchange: Exchange, reply: ResponseHead): Coding |
   const { coding, identity } = acceptableCoding(exchange.header('accept-encoding'));
   const { status, contentLength } = reply;
   if (status === 304) {
-    if (coding) repeatWeakTag(exchange, reply.headers);
+    if (coding) repeatWeakTag(exchange, reply);
     return undefined;
   }
   if (contentLength >= 0 && contentLength < LEAST_BYTES && (identity || contentLength === 0))
@@ -55,7 +55,8 @@ export function agreeOnCoding(exchange: Exchange, reply: ResponseHead): Coding |
  */
 export function restoreTags(exchange: Exchange): void {
   if (exchange.method === 'GET' || exchange.method === 'HEAD') return;
-  const { headers } = exchange.head;
+  if (exchange.header('if-match') === undefined) return;
+  const headers = changeHeaders(exchange.head);
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] === 'if-match') headers[index + 1] = headers[index + 1]!.replaceAll('W/"', '"');
   }
@@ -75,7 +76,7 @@ function mayCompress(exchange: Exchange, { status, headers }: ResponseHead): boo
 
 /** The head of the compressed form: other bytes, so another tag, of unknown length, and without ranges. */
 function describeCompressed(reply: ResponseHead, coding: Coding): void {
-  const { headers } = reply;
+  const headers = changeHeaders(reply);
   removeHeader(headers, 'accept-ranges');
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] === 'etag') headers[index + 1] = weakTag(headers[index + 1]!);
@@ -87,15 +88,16 @@ function describeCompressed(reply: ResponseHead, coding: Coding): void {
 const weakTag = (tag: string): string => (tag.startsWith('W/') ? tag : `W/${tag}`);
 
 /** "Not modified" names the form that the client has, so that its cache finds it (RFC 9111, 4.3.4). */
-function repeatWeakTag(exchange: Exchange, headers: HeaderList): void {
+function repeatWeakTag(exchange: Exchange, reply: ResponseHead): void {
   const asked = exchange.header('if-none-match');
+  const headers = changeHeaders(reply);
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] === 'etag' && asked?.includes(weakTag(headers[index + 1]!)))
       headers[index + 1] = weakTag(headers[index + 1]!);
   }
 }
 
-const variesBy = (headers: HeaderList, name: string): boolean => {
+const variesBy = (headers: SharedHeaderList, name: string): boolean => {
   for (let index = 0; index < headers.length; index += 2) {
     if (headers[index] === 'vary' && headers[index + 1]!.toLowerCase().includes(name)) return true;
   }

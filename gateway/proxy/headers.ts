@@ -1,7 +1,7 @@
 import type { Exchange } from '../exchange.ts';
 import { httpDate } from '../http/date.ts';
-import type { ResponseHead } from '../http/head.ts';
-import { type HeaderList, headerOf } from '../http/headers.ts';
+import type { PassedOn, PassedOnReply, ResponseHead } from '../http/head.ts';
+import { headerOf, type SharedHeaderList } from '../http/headers.ts';
 import { defaultBit } from '../policy/security-headers.ts';
 
 /** What we tell services about the client, and both sides about ourselves. */
@@ -56,29 +56,39 @@ const LETTER_X = 120;
  * a CGI-minded reader `X_User_Id` is `X-User-Id`. What the client asked for as Host is in X-Forwarded-Host.
  */
 export function requestHead(exchange: Exchange, upstreamHost: string, names: ForwardingHeaders): string {
-  const { headers, hopByHop } = exchange.head;
-  let text = `${exchange.method} ${exchange.path}${exchange.query} HTTP/1.1\r\nhost: ${upstreamHost}\r\n`;
+  const { reuse } = exchange.head;
+  const passedOn = reuse?.passedOn ?? passedOnRequest(exchange, names);
+  if (reuse) reuse.passedOn = passedOn;
+  let text =
+    `${exchange.method} ${exchange.path}${exchange.query} HTTP/1.1\r\nhost: ${upstreamHost}\r\n` +
+    `${passedOn.lines}x-request-id: ${exchange.requestId}\r\ntraceparent: ${exchange.traceparent}\r\n`;
+  if (names.xForwarded) {
+    text += `x-forwarded-for: ${exchange.address}\r\nx-forwarded-proto: ${exchange.scheme}\r\n`;
+    if (exchange.host !== '') text += `x-forwarded-host: ${exchange.host}\r\n`;
+  }
+  if (names.forwarded) text += `forwarded: ${forwarded(exchange)}\r\n`;
+  if (names.via !== '') text += `via: ${passedOn.via}1.${exchange.head.minor} ${names.via}\r\n`;
+  return text;
+}
+
+/** Of a client's header lines those that are for the service. Nothing but the lines themselves and `names` decides. */
+function passedOnRequest({ head, continuesTrace }: Exchange, names: ForwardingHeaders): PassedOn {
+  const { headers, hopByHop } = head;
+  let lines = '';
   let via = '';
   for (let index = 0; index < headers.length; index += 2) {
     const name = headers[index]!;
     if (NOT_FORWARDED.has(name) || (hopByHop.length > 0 && hopByHop.includes(name)) || name.includes('_'))
       continue;
     if (name.charCodeAt(0) === LETTER_X && OUR_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
-    if (name === 'tracestate' && !exchange.continuesTrace) continue;
+    if (name === 'tracestate' && !continuesTrace) continue;
     if (name === 'via' && names.via !== '') {
       via += `${headers[index + 1]}, `;
       continue;
     }
-    text += `${name}: ${headers[index + 1]}\r\n`;
+    lines += `${name}: ${headers[index + 1]}\r\n`;
   }
-  text += `x-request-id: ${exchange.requestId}\r\ntraceparent: ${exchange.traceparent}\r\n`;
-  if (names.xForwarded) {
-    text += `x-forwarded-for: ${exchange.address}\r\nx-forwarded-proto: ${exchange.scheme}\r\n`;
-    if (exchange.host !== '') text += `x-forwarded-host: ${exchange.host}\r\n`;
-  }
-  if (names.forwarded) text += `forwarded: ${forwarded(exchange)}\r\n`;
-  if (names.via !== '') text += `via: ${via}1.${exchange.head.minor} ${names.via}\r\n`;
-  return text;
+  return { lines, via };
 }
 
 /** RFC 7239, 4: an IPv6 address and anything with a colon stands in quotes. */
@@ -93,6 +103,18 @@ export function replyLines(
   reply: ResponseHead,
   names: ForwardingHeaders,
 ): { lines: string; overridden: number } {
+  const reuse = reply.reuse && !haveCommonName(reply.headers, exchange.ours) ? reply.reuse : undefined;
+  const passedOn = reuse?.passedOn ?? passedOnReply(exchange, reply, names);
+  if (reuse) reuse.passedOn = passedOn;
+  let { lines } = passedOn;
+  // RFC 9110, 6.6.1: who passes a reply on dates it.
+  if (!passedOn.dated) lines += `date: ${httpDate()}\r\n`;
+  if (names.via !== '') lines += `via: ${passedOn.via}1.${reply.minor} ${names.via}\r\n`;
+  return { lines, overridden: passedOn.overridden };
+}
+
+/** Of a service's header lines those that are for the client. Ours win, and are all that the exchange has a say in. */
+function passedOnReply(exchange: Exchange, reply: ResponseHead, names: ForwardingHeaders): PassedOnReply {
   const { headers, hopByHop } = reply;
   const { ours } = exchange;
   let lines = '';
@@ -112,22 +134,23 @@ export function replyLines(
       via += `${value}, `;
       continue;
     }
-    if (ours.length > 0) {
-      const own = headerOf(ours, name);
-      if (own !== undefined) {
-        // Lists: ours and the service's are both true.
-        if (name === 'vary' || name === 'link') exchange.setHeader(name, `${own}, ${value}`);
-        continue;
-      }
+    const own = headerOf(ours, name);
+    if (own !== undefined) {
+      // Lists: ours and the service's are both true.
+      if (name === 'vary' || name === 'link') exchange.setHeader(name, `${own}, ${value}`);
+      continue;
     }
     overridden |= defaultBit(name);
     if (name === 'date') dated = true;
     lines += `${name}: ${value}\r\n`;
   }
-  // RFC 9110, 6.6.1: who passes a reply on dates it.
-  if (!dated) lines += `date: ${httpDate()}\r\n`;
-  if (names.via !== '') lines += `via: ${via}1.${reply.minor} ${names.via}\r\n`;
-  return { lines, overridden };
+  return { lines, via, overridden, dated };
+}
+
+function haveCommonName(some: SharedHeaderList, others: SharedHeaderList): boolean {
+  for (let index = 0; index < others.length; index += 2)
+    if (headerOf(some, others[index]!) !== undefined) return true;
+  return false;
 }
 
 /** A 1xx passes with what it says (103 carries links), without what is ours. */
@@ -142,7 +165,7 @@ export function informationLines(reply: ResponseHead): string {
 }
 
 /** Sets what a reply of 429 from a service itself must say: our own "42 remaining" would contradict it. */
-export function agreeOnLimit(exchange: Exchange, reply: HeaderList): void {
+export function agreeOnLimit(exchange: Exchange, reply: SharedHeaderList): void {
   if (headerOf(exchange.ours, 'ratelimit-remaining') === undefined) return;
   exchange.setHeader('ratelimit-remaining', '0');
   const retryAfter = headerOf(reply, 'retry-after');

@@ -228,6 +228,30 @@ describe('several addresses', () => {
     expect(hits.filter((name) => name === 'two').length).toBeGreaterThan(1);
   });
 
+  test('a read that one is unavailable for is answered by the other; a write and a lone 503 are passed on', async () => {
+    const lacking = await upstream((_, response) => {
+      response.writeHead(503, { 'content-type': 'application/problem+json', 'retry-after': '7' }).end('{}');
+    });
+    const well = await upstream((_, response) => response.end('well'));
+    const door = await gateway({ upstreams: { chat: `${lacking.url},${well.url}`, content: lacking.url } });
+    for (let turn = 0; turn < 12; turn++) {
+      const reply = await fetch(`${door.url}/api/chat/rooms`, { headers: BEARER });
+      expect([reply.status, await reply.text()]).toEqual([200, 'well']);
+    }
+    expect(lacking.requests.length).toBeGreaterThan(0);
+    expect((await fetch(`${door.url}/api/chat/rooms`, { method: 'HEAD', headers: BEARER })).status).toBe(200);
+    const alone = await fetch(`${door.url}/api/content/lessons/1`, { headers: BEARER });
+    expect([alone.status, alone.headers.get('retry-after')]).toEqual([503, '7']);
+    const asked = well.requests.length;
+    const writes = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        fetch(`${door.url}/api/chat/rooms`, { method: 'POST', headers: BEARER, body: '{}' }),
+      ),
+    );
+    const passed = writes.filter(({ status }) => status === 200).length;
+    expect(well.requests.length - asked).toBe(passed);
+  });
+
   test('a read that one was slow to answer and the other broke off is answered by the slow one', async () => {
     const slow = await upstream((_, response) => void setTimeout(() => response.end('slow'), 400));
     const broken = await upstream((request) => request.socket.destroy());

@@ -206,24 +206,26 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
    * retry budget. Where that is used up the request waits on and asks again.
    */
   onLate(): number {
-    const { rule, pool } = this;
+    const { rule } = this;
     const waited = performance.now() - this.sentAt;
     if (waited >= rule.firstByteMs) return 0;
-    if (
-      !this.streams &&
-      this.isHarmless() &&
-      this.hasAlternative() &&
-      this.attempts <= rule.retries &&
-      pool.mayRetry()
-    ) {
-      this.options.metrics.upstreamFailures.inc({ upstream: pool.name, kind: 'slow' });
-      this.connection?.abandon();
-      this.tried = [...(this.tried ?? []), this.replica!];
-      this.leaveReplica('cancelled');
-      this.attempt();
-      return -1;
-    }
-    return Math.min(ASK_AGAIN_MS, rule.firstByteMs - waited + 1);
+    if (!this.mayAskElsewhere()) return Math.min(ASK_AGAIN_MS, rule.firstByteMs - waited + 1);
+    this.askElsewhere('slow', 'cancelled');
+    return -1;
+  }
+
+  private mayAskElsewhere(): boolean {
+    return (
+      this.isHarmless() && this.hasAlternative() && this.attempts <= this.rule.retries && this.pool.mayRetry()
+    );
+  }
+
+  private askElsewhere(kind: string, outcome: Outcome): void {
+    this.options.metrics.upstreamFailures.inc({ upstream: this.pool.name, kind });
+    this.connection?.abandon();
+    this.tried = [...(this.tried ?? []), this.replica!];
+    this.leaveReplica(outcome);
+    this.attempt();
   }
 
   private isHarmless(): boolean {
@@ -245,6 +247,9 @@ class Forwarding implements UpstreamCall, ExchangeListener, BodyReader {
   onHead(reply: ResponseHead): void {
     const { exchange, options, rule } = this;
     if (reply.status === 101) return this.onMalformed('switched protocols without being asked');
+    // One that lacks something for now: another may have it.
+    if (reply.status === 503 && this.pool.hasOtherUsable(this.replica!) && this.mayAskElsewhere())
+      return this.askElsewhere('unavailable', 'failed-status');
     this.hasFailed = reply.status >= 502 && reply.status <= 504;
     for (const filter of options.filters) this.sink = filter(exchange, rule, reply, this.sink);
     if (reply.status === 429) agreeOnLimit(exchange, reply.headers);

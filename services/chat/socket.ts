@@ -77,7 +77,10 @@ function eventTable({ deps, tools, hub, nudge }: SocketDoor): Map<unknown, Socke
     'room:join': async (context, { roomId, after, changesAfter }, connection, turn) => {
       const socket = connection.socket as ChatSocket;
       const id = roomId.toLowerCase();
-      const reply = (page: JoinPage) => ({ ...page, lastSeq: page.room.lastSeq });
+      const reply = (page: JoinPage) => {
+        const lastSeq = Math.max(page.room.lastSeq, page.messages.at(-1)?.seq ?? 0);
+        return { ...page, lastSeq };
+      };
       const page = await hub.feeds.join(
         socket,
         id,

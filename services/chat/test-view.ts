@@ -66,7 +66,6 @@ export class RoomView {
         changesAfter: this.change,
       });
       for (const message of page.messages) {
-        this.live.push(message.seq);
         if (message.seq === this.seq + 1) this.#take(message);
         else this.#replace(message);
       }

@@ -48,6 +48,21 @@ describe('the keys of auth', () => {
     expect(auth.asked).toBe(1);
   });
 
+  test('come from another replica of auth while one is away', async () => {
+    const [old, next] = [await newTestKey(), await newTestKey()];
+    const [one, two] = [await publish([old.publicJwk]), await publish([next.publicJwk, old.publicJwk])];
+    const keys = remoteKeys([one.url, two.url], { cooldownMs: 10 });
+    expect(await keys.find(old.kid)).toBeDefined();
+    expect([one.asked, two.asked]).toEqual([1, 0]);
+    one.status = 503;
+    await sleep(20);
+    expect(await keys.find(next.kid)).toBeDefined();
+    expect([one.asked, two.asked]).toEqual([2, 1]);
+    two.status = 503;
+    await sleep(20);
+    await expect(keys.find('new')).rejects.toMatchObject({ code: 'upstream-unavailable' });
+  });
+
   test('an unknown id asks for them again, but no more often than every so often, however many there are', async () => {
     const [old, next] = [await newTestKey(), await newTestKey()];
     const auth = await publish([old.publicJwk]);

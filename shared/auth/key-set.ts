@@ -38,10 +38,12 @@ const Ed25519Key = z.object({
 
 /**
  * The keys that auth publishes, over HTTP. What is known goes on being used while auth is away; an unknown id asks for
- * it at most every 5 s, once for all who wait.
+ * it at most every 5 s, once for all who wait. Of several replicas of auth, the one that answered last is asked.
  */
-export function remoteKeys(url: string, timings: Partial<typeof TIMINGS> = {}): KeySet {
+export function remoteKeys(from: string | readonly string[], timings: Partial<typeof TIMINGS> = {}): KeySet {
   const { freshMs, cooldownMs, retryMs } = { ...TIMINGS, ...timings };
+  const urls = typeof from === 'string' ? [from] : from;
+  let answering = 0;
   let keys = new Map<string, CryptoKey>();
   let withdrawals = 0;
   let fetchedAt = Number.NEGATIVE_INFINITY;
@@ -49,16 +51,20 @@ export function remoteKeys(url: string, timings: Partial<typeof TIMINGS> = {}): 
   let failure: unknown;
   let underWay: Promise<void> | undefined;
 
+  async function askEach(): Promise<Map<string, CryptoKey>> {
+    for (let left = urls.length; ; left--) {
+      try {
+        return await askAuth(urls[answering]!);
+      } catch (error) {
+        answering = (answering + 1) % urls.length;
+        if (left <= 1) throw error;
+      }
+    }
+  }
+
   async function fetchKeys(): Promise<void> {
     try {
-      const response = await fetch(url, {
-        headers: { accept: 'application/json' },
-        signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
-      });
-      if (response.status !== 200) throw new Error(`${url} answered ${response.status}`);
-      const published = await importKeys(await response.json());
-      // Auth always has a key: a set without one is a mistake, not a withdrawal.
-      if (published.size === 0) throw new Error(`${url} has no key that can be used`);
+      const published = await askEach();
       if ([...keys.keys()].some((kid) => !published.has(kid))) withdrawals++;
       keys = published;
       failure = undefined;
@@ -101,6 +107,18 @@ export function remoteKeys(url: string, timings: Partial<typeof TIMINGS> = {}): 
       return found;
     },
   };
+}
+
+async function askAuth(url: string): Promise<Map<string, CryptoKey>> {
+  const response = await fetch(url, {
+    headers: { accept: 'application/json' },
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+  });
+  if (response.status !== 200) throw new Error(`${url} answered ${response.status}`);
+  const keys = await importKeys(await response.json());
+  // Auth always has a key: a set without one is a mistake, not a withdrawal.
+  if (keys.size === 0) throw new Error(`${url} has no key that can be used`);
+  return keys;
 }
 
 /** Keys that never change: for tests. */

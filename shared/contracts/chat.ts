@@ -305,8 +305,9 @@ export interface ClientAcks {
   /**
    * With `after`: up to 200 messages that follow it, `hasMore` if there are more (ask again, or use HTTP).
    * Without: the newest 50, `hasMore` if there are older ones. Live events go on where the last page ends.
-   * With `changesAfter`: in `changes` up to 200 messages changed since that number, as they are now;
-   * `hasMoreChanges` if there are more. `lastChange` is the number to say next time: live changes go on after it.
+   * With `changesAfter`: in `changes` up to 200 messages changed since that number, as they are now (none that is
+   * newer than `messages`); `hasMoreChanges` if there are more. `lastChange` is the number to say next time: live
+   * changes go on after it. All of it is of one moment, and comes before what is newer.
    */
   'room:join': {
     room: Room;
@@ -382,7 +383,8 @@ export type RoomSettings = Pick<
 export interface ServerToClient {
   /**
    * A new message, in the order of `seq`, once for each socket that has joined the room, the sender's own too. Of its
-   * attachments it has those that everybody in the room may see; `room:beat` tells that there are others.
+   * attachments it has those that everybody in the room may see; `room:beat` tells that there are others. Its
+   * `changeSeq` is 0: what happens to it comes after it, with numbers of its own.
    */
   message: (message: Message) => void;
   'message:edited': (message: EditedMessage) => void;

@@ -3,7 +3,7 @@ import { openRedis } from '../adapters/ephemeral-store/redis.ts';
 import type { TokenVerifier } from '../auth/tokens.ts';
 import type { Log } from '../observability/log.ts';
 import type { EphemeralStore } from '../ports/ephemeral-store.ts';
-import { type Environment, parseEnvironment } from './environment.ts';
+import { Addresses, type Environment, parseEnvironment } from './environment.ts';
 import { tokenVerifier } from './platform.ts';
 
 /** No request waits in the gateway for the shared store any longer: the service behind it asks again. Milliseconds. */
@@ -12,7 +12,7 @@ const GATEWAY_STORE_MS = 50;
 /** What the gateway process reads from its environment beside its own configuration. */
 export const GatewayProcessEnvironment = z.object({
   REDIS_URL: z.string().regex(/^rediss?:\/\//),
-  AUTH_URL: z.url(),
+  AUTH_URL: Addresses,
 });
 
 /** What the gateway process needs: the shared store and the token check. */

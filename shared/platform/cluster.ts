@@ -12,7 +12,13 @@ import type { Log } from '../observability/log.ts';
 import { createMetrics } from '../observability/metrics.ts';
 import type { ServiceDeps } from '../service.ts';
 import { waitFor } from '../wait-for.ts';
-import { CommonEnvironment, type Environment, firstAdminOf, parseEnvironment } from './environment.ts';
+import {
+  Addresses,
+  CommonEnvironment,
+  type Environment,
+  firstAdminOf,
+  parseEnvironment,
+} from './environment.ts';
 import { tokenVerifier } from './platform.ts';
 import { VERSION } from './version.ts';
 
@@ -33,7 +39,7 @@ export const ServiceEnvironment = CommonEnvironment.extend({
   S3_BUCKET: z.string().min(3).max(63).default('lyceum'),
   SMTP_URL: z.string().regex(/^smtps?:\/\//),
   MAIL_FROM: z.string().min(3).default('Lyceum <no-reply@lyceum.example>'),
-  AUTH_URL: z.url(),
+  AUTH_URL: Addresses,
 });
 
 /** How long a process waits at its start for the servers it can't do without. */

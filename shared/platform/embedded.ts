@@ -29,7 +29,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Platform> 
   const ephemeral = openMemoryStore();
   const objects = await openFiles(join(dataDir, 'objects'));
   const mailer = openSmtp({ ...options.smtp, log });
-  const tokens = tokenVerifier(options.authUrl, ephemeral);
+  const tokens = tokenVerifier([options.authUrl], ephemeral);
   return {
     ephemeral,
     tokens,

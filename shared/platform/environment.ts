@@ -10,6 +10,12 @@ export const CommonEnvironment = z.object({
   LYCEUM_ADMIN_PASSWORD: z.string().min(10).max(128).optional(),
 });
 
+/** Base addresses with commas between them, of a service's replicas. */
+export const Addresses = z
+  .string()
+  .transform((text) => text.split(',').map((address) => address.trim()))
+  .pipe(z.array(z.url()).min(1));
+
 export type Environment = Record<string, string | undefined>;
 
 /** Parses the environment with a schema. Throws an Error that lists every wrong variable, never its value. */

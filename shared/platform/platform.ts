@@ -14,9 +14,10 @@ export interface Platform {
   close(): Promise<void>;
 }
 
-/** Tokens are verified against the auth service's published keys in every mode. `authUrl` is its own address. */
+/** Tokens are verified against the auth service's published keys in every mode. `authUrls` are those of its replicas. */
 export const tokenVerifier = (
-  authUrl: string,
+  authUrls: readonly string[],
   ephemeral: EphemeralStore,
   options?: { storeMs?: number },
-): TokenVerifier => createTokenVerifier(remoteKeys(`${authUrl}/.well-known/jwks.json`), ephemeral, options);
+): TokenVerifier =>
+  createTokenVerifier(remoteKeys(authUrls.map((url) => `${url}/.well-known/jwks.json`)), ephemeral, options);

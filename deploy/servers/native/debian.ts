@@ -11,6 +11,7 @@ const PACKAGES = {
   go: 'golang-go',
   chromium: 'chromium',
   nginx: 'nginx',
+  promtool: 'prometheus',
   wrk: 'wrk',
 };
 /** Servers, and what building, testing and measuring needs beside them. */
@@ -48,6 +49,7 @@ export async function missing(wanted: readonly DebianProgram[]): Promise<DebianP
     go: () => has('go'),
     chromium: () => has('chromium'),
     nginx: () => has('nginx'),
+    promtool: () => has('promtool'),
     wrk: () => has('wrk'),
   };
   const found = await Promise.all(wanted.map((name) => present[name]()));
@@ -99,7 +101,7 @@ get="apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 -o DPkg::Options::
 $get install -y --no-install-recommends "$@" || { $get update && $get install -y --no-install-recommends "$@"; }
 if [ -d /run/systemd/system ]; then
   for package in "$@"; do
-    case $package in postgresql|redis-server|rabbitmq-server|nginx) systemctl disable "$package" >/dev/null 2>&1 || true;; esac
+    case $package in postgresql|redis-server|rabbitmq-server|nginx|prometheus) systemctl disable "$package" >/dev/null 2>&1 || true;; esac
   done
 fi
 `;

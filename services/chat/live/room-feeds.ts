@@ -1,5 +1,4 @@
 import type { Message, MessageChange } from '../../../shared/contracts/chat.ts';
-import { Problem } from '../../../shared/errors.ts';
 import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
@@ -100,8 +99,8 @@ export class RoomFeeds {
 
   /**
    * Puts a socket into a room: `answer` gives it the page that `readPage`, which authorises, has read, and right after
-   * that begins what is newer than the page's snapshot, each once and in order. A socket that is in the room already
-   * hears nothing live between asking and the answer.
+   * that begins what is newer than the page, each once and in order. For a socket that is in the room already, live
+   * messages just go on; what it heard while it asked is in the page too.
    */
   async join(
     socket: ChatSocket,
@@ -113,9 +112,6 @@ export class RoomFeeds {
     const key = roomKey(roomId);
     const from = feed.recent.length;
     feed.joining++;
-    const again = socket.rooms.has(key);
-    if (again) void socket.leave(key);
-    let known: RoomNumbers | undefined;
     try {
       await feed.ready;
       const page = await readPage();
@@ -123,19 +119,17 @@ export class RoomFeeds {
       // already may have missed it; what a second look does not find has been removed by retention.
       for (let looks = 0; looks < 2 && feed.delivered! < page.room.lastSeq; looks++)
         await this.#fill(roomId, feed);
-      answer(page);
-      known = page.room;
-      return page;
-    } catch (error) {
-      // Who may not read the room stays out. For the others it goes on as before.
-      const refused = error instanceof Problem && error.status < 500;
-      if (again && !refused) known = { lastSeq: 0, lastChange: 0 };
-      throw error;
-    } finally {
-      if (known) {
-        for (const packet of feed.recent.slice(from)) if (isNews(packet, known)) emitTo(socket, packet);
+      const news = feed.recent.slice(from).filter((packet) => isNews(packet, page.room));
+      if (socket.rooms.has(key)) {
+        append(page, news);
+        answer(page);
+      } else {
+        answer(page);
+        for (const packet of news) socket.emit(...contentOf(packet));
         void socket.join(key);
       }
+      return page;
+    } finally {
       feed.joining--;
       if (feed.joining === 0) feed.recent = [];
       this.#dropIfEmpty(roomId);
@@ -335,9 +329,14 @@ export class RoomFeeds {
 const isNews = ({ of, number }: Packet, { lastSeq, lastChange }: RoomNumbers): boolean =>
   of === 'beat' || number > (of === 'message' ? lastSeq : lastChange);
 
-function emitTo(socket: ChatSocket, { text }: Packet): void {
-  const [event, data] = JSON.parse(text.slice(1)) as ['message', Message];
-  socket.emit(event, data);
+const contentOf = ({ text }: Packet) => JSON.parse(text.slice(1)) as ['message', Message];
+
+/** Adds the messages that follow right after the page's. */
+function append(page: JoinPage, packets: Packet[]): void {
+  for (const packet of packets) {
+    const next = (page.messages.at(-1)?.seq ?? page.room.lastSeq) + 1;
+    if (packet.of === 'message' && packet.number === next) page.messages.push(contentOf(packet)[1]);
+  }
 }
 
 /** The digits at `start`, and where what follows the space after them begins. */
