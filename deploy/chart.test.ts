@@ -32,7 +32,7 @@ interface Probe {
 interface Container {
   env: { name: string; value?: string }[];
   ports: { name: string; containerPort: number }[];
-  startupProbe: Probe;
+  startupProbe: Probe & { periodSeconds: number; failureThreshold: number };
   livenessProbe: Probe;
   readinessProbe: Probe;
   volumeMounts: { name: string; mountPath: string }[];
@@ -120,6 +120,11 @@ describe.skipIf(!hasHelm)('with the least values', () => {
     });
   });
 
+  test('a service has time to migrate before it must answer', () => {
+    const { startupProbe } = containerOf(chart('Deployment', 'school-chat'));
+    expect(startupProbe.periodSeconds * startupProbe.failureThreshold).toBe(3600);
+  });
+
   test('probes ask what stays true: healthz whether it lives, readyz whether it should get requests', () => {
     for (const name of ['gateway', ...SERVICES]) {
       const { startupProbe, livenessProbe, readinessProbe } = containerOf(
@@ -181,7 +186,7 @@ test.skipIf(!hasHelm)('values reach the gateway and the services', async () => {
     SOCKET_ADAPTER: 'sharded',
     DATABASE_POOL: '20',
     LYCEUM_LIMIT_SCALE: '3',
-    BUN_JSC_heapGrowthMaxIncrease: '0.2',
+    BUN_JSC_heapGrowthMaxIncrease: '0.6',
     OWN: 'yes',
   });
   expect(environmentOf(chart('Deployment', 'school-auth')).LYCEUM_ACCESS_TOKEN_SECONDS).toBe('300');

@@ -228,6 +228,8 @@ describe('headers', () => {
       headers: { ...BEARER, origin: 'https://evil.example' },
     });
     expect(other.headers.get('access-control-allow-origin')).toBeNull();
+    // An image of a page of ours, in a cache, is not what another origin's script gets.
+    expect((await fetch(`${door.url}/healthz`)).headers.get('vary')).toBe('Origin');
   });
 });
 
@@ -287,11 +289,14 @@ describe('limits', () => {
     test(`while the shared store ${failure}, each process counts for itself and nothing fails`, async () => {
       const auth = await upstream((_, response) => response.end('{}'));
       let asked = 0;
+      const away = (): Promise<never> =>
+        failure === 'fails' ? Promise.reject(new Error('store away')) : new Promise(() => {});
       const ephemeral = {
         ...openMemoryStore(),
+        ready: away,
         takeTokensMany: () => {
           asked++;
-          return failure === 'fails' ? Promise.reject(new Error('store away')) : new Promise<never>(() => {});
+          return away();
         },
       };
       const door = await gateway({
@@ -505,7 +510,9 @@ describe('running', () => {
     const one = await gateway({ reusePort: true });
     const two = await gateway({ reusePort: true, port: one.port });
     expect(two.port).toBe(one.port);
-    await expect(startGateway({ port: one.port, reusePort: false })).rejects.toThrow();
+    await expect(startGateway({ port: one.port, reusePort: false })).rejects.toThrow(
+      `:${one.port}: EADDRINUSE`,
+    );
   });
 });
 

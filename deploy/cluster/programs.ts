@@ -24,10 +24,10 @@ export interface Layout {
 }
 
 /**
- * Chat holds thousands of sockets that mostly rest: its heap is collected before it has grown by a fifth instead of to
- * three times its size, which would never be given back.
+ * Chat holds thousands of sockets that mostly rest: its heap is collected before it has grown by 60 % instead of to three
+ * times its size, which would never be given back. By a fifth saves 1 KB a socket and costs a sixth of the processor time.
  */
-export const CHAT_RUNTIME = { BUN_JSC_heapGrowthMaxIncrease: '0.2' };
+export const CHAT_RUNTIME = { BUN_JSC_heapGrowthMaxIncrease: '0.6' };
 
 /** Every process of the cluster with its own port and only the configuration that it needs. */
 export function layOut(layout: Layout): Program[] {

@@ -245,7 +245,7 @@ describe('the response cache', () => {
       expect(hit).toContain('cache-status: lyceum; hit');
       expect(hit).toContain('content-encoding: gzip');
       expect(hit).toContain('etag: W/"one"');
-      expect(hit).toContain('vary: Accept-Encoding');
+      expect(hit).toContain('vary: Origin, Accept-Encoding');
       const body = Buffer.from(hit.slice(hit.indexOf('\r\n\r\n') + 4), 'latin1');
       expect(hit).toContain(`content-length: ${body.byteLength}\r\n`);
       expect(gunzipSync(body).toString()).toBe(text);

@@ -8,7 +8,7 @@ interface Item {
 }
 
 /** Batches that wait until the test lets them go, in the order of their start. */
-function gated(options: { most?: number; lanes?: number } = {}) {
+function gated(options: { most?: number; lanes?: number; everyMs?: number } = {}) {
   const started: { items: Item[]; finish: (error?: unknown) => void }[] = [];
   const group = new GroupCommit<Item, number>(
     (items) =>
@@ -19,7 +19,7 @@ function gated(options: { most?: number; lanes?: number } = {}) {
             : reject(error);
         started.push({ items, finish });
       }),
-    { most: options.most ?? 100, lanes: options.lanes ?? 1, keyOf: ({ key }) => key },
+    { most: options.most ?? 100, lanes: options.lanes ?? 1, everyMs: options.everyMs ?? 0, keyOf: ({ key }) => key },
   );
   const values = (index: number) => started[index]?.items.map(({ value }) => value);
   return { group, started, values };
@@ -54,7 +54,7 @@ describe('group commit', () => {
           after: () => void happened.push(`after ${items[0]!.value}`),
         };
       },
-      { most: 1, lanes: 1, keyOf: ({ key }) => key },
+      { most: 1, lanes: 1, everyMs: 0, keyOf: ({ key }) => key },
     );
     await Promise.all(
       [1, 2].map((value) => group.add(item(value)).then((result) => happened.push(`result ${result}`))),
@@ -88,6 +88,23 @@ describe('group commit', () => {
     expect(await Promise.all(all)).toEqual([10, 20, 30, 40]);
   });
 
+  test('batches begin no more often than they should; after a pause one begins at once', async () => {
+    const { group, started, values } = gated({ lanes: 2, everyMs: 200 });
+    const all = [group.add(item(1, 'a'))];
+    await turn();
+    const begun = performance.now();
+    all.push(group.add(item(2, 'b')));
+    await turn();
+    all.push(group.add(item(3, 'c')));
+    expect([values(0), values(1)]).toEqual([[1], undefined]);
+    started[0]!.finish();
+    while (started.length < 2) await turn();
+    expect(performance.now() - begun).toBeGreaterThan(150);
+    expect(values(1)).toEqual([2, 3]);
+    started[1]!.finish();
+    expect(await Promise.all(all)).toEqual([10, 20, 30]);
+  });
+
   test('an item that cannot be committed fails alone, and the others keep their order', async () => {
     const committed: number[] = [];
     const group = new GroupCommit<Item, number>(
@@ -96,7 +113,7 @@ describe('group commit', () => {
         committed.push(...items.map(({ value }) => value));
         return { results: items.map(({ value }) => value), after: () => {} };
       },
-      { most: 100, lanes: 1, keyOf: ({ key }) => key },
+      { most: 100, lanes: 1, everyMs: 0, keyOf: ({ key }) => key },
     );
     const outcomes = await Promise.allSettled(
       [1, 2, 3, 4, 5, 6, 7, 8].map((value) => group.add(item(value))),
@@ -113,7 +130,7 @@ describe('group commit', () => {
         if (++tries === 1) throw unavailable('The database');
         return { results: items.map(({ value }) => value), after: () => {} };
       },
-      { most: 100, lanes: 1, keyOf: ({ key }) => key },
+      { most: 100, lanes: 1, everyMs: 0, keyOf: ({ key }) => key },
     );
     const outcomes = await Promise.allSettled([1, 2, 3].map((value) => group.add(item(value))));
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);

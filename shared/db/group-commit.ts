@@ -5,6 +5,8 @@ export interface GroupCommitOptions<In> {
   most: number;
   /** Batches under way at once; items with the same key are never in two of them, so each key keeps its order. */
   lanes: number;
+  /** Milliseconds between the beginnings of two batches at least; who comes after a pause waits for nothing. */
+  everyMs: number;
   keyOf(item: In): string;
 }
 
@@ -23,7 +25,7 @@ interface Waiting<In, Out> {
 
 /**
  * Gathers items that can share a transaction. What comes in one turn of the event loop, and while a batch is under
- * way, goes together in the next one, so batches grow with the load and nobody waits for a timer. `commit` gets the items in
+ * way, goes together in the next one, so batches grow with the load. `commit` gets the items in
  * the order of their coming and resolves with one result each, or rejects having kept none of them.
  *
  * When it rejects, halves are tried, so that an item nobody can store refuses only itself. An outage is not the
@@ -35,7 +37,9 @@ export class GroupCommit<In, Out> {
   readonly #waiting = new Map<string, Waiting<In, Out>[]>();
   readonly #busy = new Set<string>();
   #underWay = 0;
-  #due: ReturnType<typeof setImmediate> | undefined;
+  /** `performance.now()` of the last batch's beginning. */
+  #begunAt = Number.NEGATIVE_INFINITY;
+  #due = false;
 
   constructor(
     private readonly commit: (items: In[]) => Promise<Committed<Out>>,
@@ -56,17 +60,28 @@ export class GroupCommit<In, Out> {
 
   /** At the end of this turn of the event loop, so that what has arrived already goes along. */
   #beginSoon(): void {
-    if (this.#underWay === this.options.lanes || this.#waiting.size === 0) return;
-    this.#due ??= setImmediate(() => {
-      this.#due = undefined;
+    if (this.#due || this.#underWay === this.options.lanes || this.#waiting.size === 0) return;
+    this.#due = true;
+    const begin = (): void => {
+      this.#due = false;
       this.#begin();
-    });
+    };
+    const pause = this.#pause();
+    if (pause > 0) setTimeout(begin, pause);
+    else setImmediate(begin);
+  }
+
+  /** Milliseconds until the next batch may begin. */
+  #pause(): number {
+    return this.#begunAt + this.options.everyMs - performance.now();
   }
 
   #begin(): void {
     while (this.#underWay < this.options.lanes) {
+      if (this.#pause() > 0) return this.#beginSoon();
       const { keys, batch } = this.#take();
       if (batch.length === 0) return;
+      this.#begunAt = performance.now();
       for (const key of keys) this.#busy.add(key);
       this.#underWay++;
       void this.#run(batch, () => {

@@ -47,6 +47,8 @@ const BATCH = 100;
 /** A relay that dies loses its claim after this long, and another publishes the rows again. */
 const CLAIM_SECONDS = 20;
 const POLL_MS = 1_000;
+/** Milliseconds between two claims that find less than a batch: under load a claim takes what has gathered meanwhile. */
+const GATHER_MS = 50;
 /** How often what waits is counted, for the metric. */
 const COUNT_MS = 10_000;
 
@@ -121,6 +123,7 @@ export function startOutboxRelay(options: {
 
   const loop = (async () => {
     while (!stopped) {
+      const begunAt = performance.now();
       nudged = false;
       let moved = 0;
       try {
@@ -129,7 +132,12 @@ export function startOutboxRelay(options: {
       } catch (error) {
         if (!stopped) log.warn({ reason: String(error) }, 'outbox relay could not work; will try again');
       }
-      if (moved === BATCH || nudged || stopped) continue;
+      if (moved === BATCH || stopped) continue;
+      if (nudged) {
+        const pause = begunAt + GATHER_MS - performance.now();
+        if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+        continue;
+      }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, POLL_MS);
         wake = () => {

@@ -96,7 +96,16 @@ export function listenTcp(options: {
     if (!succeeded) opened.data.destroy();
     else if (alternative && opened.alpnProtocol === alternative.protocol) alternative.onChosen(opened.data);
   }
-  let listener = listen({ hostname, port, reusePort }, options.tls);
+  let listener: ReturnType<typeof listen>;
+  try {
+    listener = listen({ hostname, port, reusePort }, options.tls);
+  } catch (error) {
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    // The runtime does not say which port, nor why.
+    if (syscall === 'listen')
+      throw new Error(`Can not listen at ${hostname}:${port}: ${code}`, { cause: error });
+    throw error;
+  }
   return {
     port: listener.port,
     useTls(tls) {

@@ -242,8 +242,9 @@ describe('open sockets', () => {
   test('of one person are bounded, and that is said', async () => {
     const MOST = 100 * LIMIT_SCALE;
     const open: Socket[] = [];
+    const hoarder = await newPerson(platform, 'Hoarder');
     const dial = () =>
-      connect(platform, mallory.token).then(
+      connect(platform, hoarder.token).then(
         (socket) => void open.push(socket),
         (error) => error.data,
       );

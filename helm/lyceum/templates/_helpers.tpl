@@ -96,15 +96,15 @@ topologySpreadConstraints:
 terminationGracePeriodSeconds: 35
 {{- end }}
 
-{{/* Start, probes and stop: (dict "scheme" "HTTP"), in which the port `http` is spoken to. */}}
+{{/* Start, probes and stop: (dict "scheme" "HTTP" "startSeconds" 180); in `scheme` the port `http` is spoken to. */}}
 {{- define "lyceum.containerLife" -}}
 lifecycle:
   preStop: { exec: { command: [sleep, '5'] } }
-# A start may wait a minute for the servers, and then migrates.
+# A start may wait a minute for the servers, and then migrates; nothing answers before that is done.
 startupProbe:
   httpGet: { path: /healthz, port: http, scheme: {{ .scheme }} }
   periodSeconds: 2
-  failureThreshold: 90
+  failureThreshold: {{ div .startSeconds 2 }}
 livenessProbe:
   httpGet: { path: /healthz, port: http, scheme: {{ .scheme }} }
   periodSeconds: 10

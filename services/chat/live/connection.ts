@@ -5,10 +5,9 @@ import type { AckError } from '../../../shared/contracts/chat.ts';
 import { Problem, toProblem, unavailable } from '../../../shared/errors.ts';
 import { validate } from '../../../shared/http/body.ts';
 import type { Origin } from '../../../shared/http/context.ts';
-import { newId } from '../../../shared/ids.ts';
 import type { Log } from '../../../shared/observability/log.ts';
 import type { Metrics } from '../../../shared/observability/metrics.ts';
-import { newTraceparent, traceIdOf } from '../../../shared/observability/trace.ts';
+import { newRequestId, newTraceparent, traceIdOf } from '../../../shared/observability/trace.ts';
 import { withDeadline } from '../../../shared/runtime/serve.ts';
 import { CLOSE, closeConnection, slimDown } from '../../../shared/runtime/socket-server.ts';
 import { type AnySocket, userKey } from './names.ts';
@@ -183,7 +182,7 @@ export class Connection {
 
   async #run(name: unknown, args: unknown[], turn: Turn): Promise<AckError | { ok: true }> {
     const origin: Origin = {
-      requestId: newId(),
+      requestId: newRequestId(),
       traceparent: newTraceparent(),
       ip: this.#address(),
       userAgent: this.socket.request.headers['user-agent'] ?? '',

@@ -9,8 +9,11 @@ import {
 } from '../../../shared/ports/token-bucket.ts';
 import { RecentCache } from '../../../shared/recent-cache.ts';
 
-/** What the store said of a bucket counts for so long, with what was taken here since. Milliseconds. */
-const FRESH_MS = 1_000;
+/**
+ * What the store said of a bucket counts for so long, with what was taken here since. Milliseconds. Whatever it has become
+ * meanwhile, the first token taken here is settled within SETTLE_MS, and that answer is learnt.
+ */
+const FRESH_MS = 30_000;
 /** While the store is away, it is asked again so often. */
 const RETRY_MS = 250;
 /** Between two settlements with the store. */

@@ -19,6 +19,8 @@ const STORED_MEANWHILE = '23505';
 const BATCH = 200;
 /** Transactions of this process at once. More of them make smaller batches, each with its own commit. */
 const LANES = 2;
+/** Many rooms under moderate load would make many small transactions: so a process begins a hundred a second at most. */
+const BATCH_EVERY_MS = 10;
 
 /**
  * Says something in a room. The message gets the room's next number in the transaction, so numbers have no
@@ -72,7 +74,7 @@ export const openSendQueue = (
       nudge();
       return { results: stored.outcomes, after: () => tell(tools.live, stored) };
     },
-    { most: BATCH, lanes: LANES, keyOf: ({ input }) => input.roomId.toLowerCase() },
+    { most: BATCH, lanes: LANES, everyMs: BATCH_EVERY_MS, keyOf: ({ input }) => input.roomId.toLowerCase() },
   );
 
 function tell(live: Live, { messages, threads, apart }: Stored): void {
