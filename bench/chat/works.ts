@@ -13,12 +13,17 @@ export const WORKS = {
   idle: { title: 'idle sockets on one chat process, through the gateway', run: idle },
   history: { title: 'history over HTTP, pages of 50', run: history },
   hot: { title: 'sends into one room of 10 sockets, 50 of each on the way', run: hot },
-  nodes: { title: 'cost of more processes: 400 sockets in 20 rooms, spread over them', run: nodes },
+  nodes: {
+    title: 'cost of more processes: each brings 100 sockets and 75 sends/s, rooms are spread over all',
+    run: nodes,
+  },
 } satisfies Record<string, { title: string; run(stage: Stage): Promise<void> }>;
 export type WorkName = keyof typeof WORKS;
 
 /** Until the runtimes have compiled what runs often. */
 const WARM_UP = 10;
+/** The same where less runs. */
+const LONG_WARM_UP = 30;
 const SECONDS = 8;
 const TURNS = 3;
 
@@ -122,7 +127,7 @@ async function openLoop(stage: Stage): Promise<void> {
   const gateway = await stage.gateway(chats);
   const loader = await stage.loader();
   await loader.connect(targetsOf(people, [gateway.url], rooms, 10), 300);
-  await loader.openLoop({ seconds: WARM_UP, rate: 1_000 });
+  await loader.openLoop({ seconds: LONG_WARM_UP, rate: 1_000 });
   const measured = await withCosts(stage, [...chats, gateway], () =>
     loader.openLoop({ seconds: 20, rate: 1_000 }),
   );
@@ -270,7 +275,7 @@ async function hot(stage: Stage): Promise<void> {
 async function nodes(stage: Stage): Promise<void> {
   const rows: { count: number; measured: Measured; perCore: number }[] = [];
   for (const count of [1, 2, 4]) {
-    const people = await stage.people(400);
+    const people = await stage.people(100 * count);
     const rooms = await stage.rooms(groupsOf(people, 20));
     const chats: Running[] = [];
     for (let index = 0; index < count; index++) chats.push(await stage.chat());
@@ -283,9 +288,9 @@ async function nodes(stage: Stage): Promise<void> {
         20,
       ),
     );
-    const load = { rate: 300 };
-    // Each process has to compile its code.
-    await loader.openLoop({ seconds: WARM_UP * count, ...load });
+    // As much for each process, or those that share a load would be compared with one that gathers more at a time.
+    const load = { rate: 75 * count };
+    await loader.openLoop({ seconds: LONG_WARM_UP, ...load });
     const measured = await withCosts(stage, chats, () => loader.openLoop({ seconds: 20, ...load }));
     rows.push({ count, measured, perCore: measured.deliveredInAll / measured.costs.get('chat')! });
     loader.close();

@@ -19,7 +19,12 @@ function gated(options: { most?: number; lanes?: number; everyMs?: number } = {}
             : reject(error);
         started.push({ items, finish });
       }),
-    { most: options.most ?? 100, lanes: options.lanes ?? 1, everyMs: options.everyMs ?? 0, keyOf: ({ key }) => key },
+    {
+      most: options.most ?? 100,
+      lanes: options.lanes ?? 1,
+      everyMs: options.everyMs ?? 0,
+      keyOf: ({ key }) => key,
+    },
   );
   const values = (index: number) => started[index]?.items.map(({ value }) => value);
   return { group, started, values };
