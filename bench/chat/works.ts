@@ -176,8 +176,8 @@ async function idle(stage: Stage): Promise<void> {
     ['chat', [chat.pid]],
     [gateways.length === 1 ? 'gateway' : `${gateways.length} gateways`, gateways.map(({ pid }) => pid)],
   ];
-  const sums = (valueOf: (pid: number) => number) =>
-    parts.map(([, pids]) => pids.reduce((sum, pid) => sum + valueOf(pid), 0));
+  const sums = (read: (pid: number) => number) =>
+    parts.map(([, pids]) => pids.reduce((sum, pid) => sum + read(pid), 0));
   const before = sums(memoryOf);
   const connected = await loader.connect(targets, 400);
   await Bun.sleep(30_000);

@@ -307,7 +307,7 @@ export interface ClientAcks {
    * Without: the newest 50, `hasMore` if there are older ones. Live events go on where the last page ends.
    * With `changesAfter`: in `changes` up to 200 messages changed since that number, as they are now (none that is
    * newer than `messages`); `hasMoreChanges` if there are more. `lastChange` is the number to say next time: live
-   * changes go on after it. All of it is of one moment, and comes before what is newer.
+   * changes go on after it. The answer comes before anything that is newer.
    */
   'room:join': {
     room: Room;

@@ -18,13 +18,6 @@ export async function transaction<S, T>(db: Kysely<S>, work: (tx: Transaction<S>
   return tryAgain(() => db.transaction().execute((tx) => open.run(tx, () => work(tx))));
 }
 
-/** Runs reads that must fit together on one snapshot of `db`; inside a transaction already, they join that. */
-export async function snapshot<S, T>(db: Kysely<S>, read: (tx: Transaction<S>) => Promise<T>): Promise<T> {
-  if (db.isTransaction) return read(db as Transaction<S>);
-  const transactions = db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only');
-  return transactions.execute((tx) => open.run(tx, () => read(tx)));
-}
-
 /** Runs `work`, which keeps all or nothing, up to three times: after conflicts, and after these codes of PostgreSQL's. */
 export async function tryAgain<T>(work: () => Promise<T>, after: readonly string[] = []): Promise<T> {
   for (let attempt = 1; ; attempt++) {

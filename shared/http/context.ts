@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Caller } from '../auth/tokens.ts';
 import type { EventData, EventName } from '../contracts/events.ts';
 import type { KernelTables } from '../db/kernel.ts';
-import { snapshot, transaction } from '../db/transaction.ts';
+import { transaction } from '../db/transaction.ts';
 import { Problem } from '../errors.ts';
 import { publishEvent } from '../events/outbox.ts';
 import type { Log } from '../observability/log.ts';
@@ -55,14 +55,6 @@ export class Context<S extends KernelTables = KernelTables> {
     this.nudgeOutbox();
     for (const hook of hooks) hook();
     return result;
-  }
-
-  /** Runs reads that must fit together on one snapshot of the database. */
-  async snapshot<T>(read: (context: Context<S>) => Promise<T>): Promise<T> {
-    if (this.hooks) return read(this);
-    return snapshot(this.db, (tx) =>
-      read(new Context(tx as Kysely<S>, this.maybeCaller, this.origin, this.log, this.nudgeOutbox)),
-    );
   }
 
   /** Writes a domain event to the outbox of the open transaction. */

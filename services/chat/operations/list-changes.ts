@@ -2,7 +2,6 @@ import type { ChangeList } from '../../../shared/contracts/chat.ts';
 import type { ChatContext } from '../context.ts';
 import { changedSince } from '../store/changes.ts';
 import { withReactions } from '../store/messages.ts';
-import type { RoomRow } from '../store/rooms.ts';
 import { readableRoom } from './room-access.ts';
 
 /**
@@ -13,28 +12,14 @@ export async function listChanges(
   context: ChatContext,
   input: { roomId: string; after: number; limit: number },
 ): Promise<ChangeList> {
-  return changesIn(context, await readableRoom(context, input.roomId), input);
-}
-
-/**
- * The same in a room that the caller may read, of messages up to `upTo`. `room` was read before, or on the same
- * snapshot: it says how far the changes reach.
- */
-export async function changesIn(
-  context: ChatContext,
-  room: RoomRow,
-  { after, limit, upTo = Number.POSITIVE_INFINITY }: { after: number; limit: number; upTo?: number },
-): Promise<ChangeList> {
-  const rows = await changedSince(context.db, room.id, after, limit + 1);
-  const hasMore = rows.length > limit;
-  const shown = rows.slice(0, limit);
-  const reached = shown.at(-1)?.change_seq ?? after;
+  // The room first: the changes then reach at least as far as it says.
+  const room = await readableRoom(context, input.roomId);
+  const rows = await changedSince(context.db, room.id, input.after, input.limit + 1);
+  const hasMore = rows.length > input.limit;
+  const shown = rows.slice(0, input.limit);
+  const reached = shown.at(-1)?.change_seq ?? input.after;
   return {
-    items: await withReactions(
-      context.db,
-      shown.filter(({ seq }) => seq <= upTo),
-      context.caller.userId,
-    ),
+    items: await withReactions(context.db, shown, context.caller.userId),
     lastChange: hasMore ? reached : Math.max(reached, room.last_change),
     hasMore,
   };
