@@ -28,6 +28,9 @@ const Environment = CommonEnvironment.extend({
 });
 
 const START_DEADLINE_MS = 90_000;
+/** What our processes may take to stop, and then the servers behind them, in milliseconds. */
+const PROCESSES_STOP_MS = 15_000;
+const SERVERS_STOP_MS = 30_000;
 const say = (line: string): void => console.log(`  ${line}`);
 
 async function main(): Promise<void> {
@@ -78,11 +81,12 @@ async function main(): Promise<void> {
   supervisor = supervise(programs, { logDir: join(dir, 'logs'), onChange: () => describe(), log: say });
   describe();
 
-  onStopSignal(createLog('cluster', 'warn'), async () => {
+  const stop = async (): Promise<void> => {
     watched.stop();
-    await supervisor?.stop(15_000);
+    await supervisor?.stop(PROCESSES_STOP_MS);
     if (!wereRunning) await down({ dir: serversDir });
-  });
+  };
+  onStopSignal(createLog('cluster', 'warn'), stop, PROCESSES_STOP_MS + SERVERS_STOP_MS);
 
   for (const { name, replica, port } of programs) {
     await waitFor(`${name} ${replica}`, () => answersReady(port), START_DEADLINE_MS);

@@ -7,7 +7,7 @@ export const STOP_DEADLINE_MS = 20_000;
  * Runs `stop` once on SIGTERM or SIGINT and exits 0. A second Ctrl-C, a second or more after the first, exits at once;
  * a signal that only comes twice because it went to the whole process group changes nothing.
  */
-export function onStopSignal(log: Log, stop: () => Promise<void>): void {
+export function onStopSignal(log: Log, stop: () => Promise<void>, deadlineMs = STOP_DEADLINE_MS): void {
   let stoppingSince = 0;
   const handle = (signal?: NodeJS.Signals): void => {
     if (stoppingSince > 0) {
@@ -18,7 +18,7 @@ export function onStopSignal(log: Log, stop: () => Promise<void>): void {
     setTimeout(() => {
       log.error({}, 'stopping took too long');
       process.exit(1);
-    }, STOP_DEADLINE_MS).unref?.();
+    }, deadlineMs).unref?.();
     stop().then(
       () => process.exit(0),
       (error) => {
