@@ -35,8 +35,13 @@ const LONGEST_TOKEN = 4_096;
 const SIGNATURE_LENGTH = 86;
 /** How long it counts what the store said about a session, in milliseconds. */
 const FRESH_MS = 500;
-/** Between two questions to the store about all sessions that were used meanwhile, in milliseconds. */
+/** Between two questions to the store about all sessions in use, in milliseconds. */
 const POLL_MS = 250;
+/**
+ * A session counts as in use for so long after a request. One key more in a question costs a hundredth of a question of
+ * its own, which somebody who writes once a second would otherwise need each time.
+ */
+const IN_USE_MS = 5_000;
 /** Sessions in one of these questions. */
 const POLL_BATCH = 500;
 /** The store must answer, or the signature alone decides for a while. Milliseconds. */
@@ -77,8 +82,10 @@ interface Session extends Mark {
   roleHeardAt: number;
   /** `Date.now()` until which the mark counts without asking. */
   freshUntil: number;
-  /** Used since the last poll. */
-  used: boolean;
+  /** `Date.now()` of its last use. */
+  usedAt: number;
+  /** The polls ask for it. */
+  polled: boolean;
   tokens: number;
 }
 
@@ -119,7 +126,7 @@ export function createTokenVerifier(
   const sessions = new Map<string, Session>();
   const refusals = new RecentCache<Refusal>(REFUSALS_SIZE);
   const underWay = new Map<string, Promise<Verified>>();
-  let usedSinceLastPoll: Session[] = [];
+  let inUse: Session[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let storeAway = false;
   let closed = false;
@@ -144,13 +151,14 @@ export function createTokenVerifier(
     if (entry === undefined) return undefined;
     const { session, caller } = entry;
     const now = Date.now();
-    if (now >= entry.endsAt || session.revoked || (now >= session.freshUntil && !storeAway)) return undefined;
-    if (session.role !== null && session.role !== caller.role) return undefined;
-    if (!session.used) {
-      session.used = true;
-      usedSinceLastPoll.push(session);
+    session.usedAt = now;
+    if (!session.polled) {
+      session.polled = true;
+      inUse.push(session);
       pollSoon();
     }
+    if (now >= entry.endsAt || session.revoked || (now >= session.freshUntil && !storeAway)) return undefined;
+    if (session.role !== null && session.role !== caller.role) return undefined;
     return caller;
   }
 
@@ -197,7 +205,8 @@ export function createTokenVerifier(
         role: null,
         roleHeardAt: 0,
         freshUntil: 0,
-        used: false,
+        usedAt: 0,
+        polled: false,
         tokens: 0,
       };
       sessions.set(sessionId, session);
@@ -234,21 +243,21 @@ export function createTokenVerifier(
   async function poll(): Promise<void> {
     keys.refresh();
     forgetWithdrawn();
-    const used = usedSinceLastPoll;
-    usedSinceLastPoll = [];
-    for (const session of used) session.used = false;
+    const since = Date.now() - IN_USE_MS;
+    for (const session of inUse) session.polled = session.usedAt > since;
+    inUse = inUse.filter(({ polled }) => polled);
     try {
-      if (used.length === 0) await within(store.ready(), storeMs);
+      if (inUse.length === 0) await within(store.ready(), storeMs);
       const batches: Promise<void>[] = [];
-      for (let from = 0; from < used.length; from += POLL_BATCH)
-        batches.push(ask(used.slice(from, from + POLL_BATCH)));
+      for (let from = 0; from < inUse.length; from += POLL_BATCH)
+        batches.push(ask(inUse.slice(from, from + POLL_BATCH)));
       await Promise.all(batches);
       storeAway = false;
     } catch {
       storeAway = true;
     }
     timer = undefined;
-    if (usedSinceLastPoll.length > 0 || storeAway) pollSoon();
+    if (inUse.length > 0 || storeAway) pollSoon();
   }
 
   /** A key that was withdrawn may have been stolen: what it signed is looked at again. */
