@@ -50,7 +50,7 @@ export const changeMigrations: Migration[] = [
   {
     name: '023-search-in-small-steps',
     // New words wait in a list, and the message that fills it up merges them all: with PostgreSQL's 4 MB that was a quarter
-    // of a second, every 30 s at a thousand messages a second, for everybody behind it. In kB: some 8 ms.
-    statements: ['alter index messages_words set (gin_pending_list_limit = 128)'],
+    // of a second, every 30 s at a thousand messages a second, for everybody behind it. In kB: some 30 ms.
+    statements: ['alter index messages_words set (gin_pending_list_limit = 512)'],
   },
 ];
