@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { seededRandom } from '../../shared/seeded-random.ts';
 import { type RequestVector, type ResponseVector, requestVectors, responseVectors } from './corpus.ts';
 import {
   checkReply,
@@ -7,7 +8,6 @@ import {
   type RequestReading,
   readReply,
   readRequests,
-  seededRandom,
   seenReply,
   seenRequest,
 } from './fuzz.ts';

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { type Random, seededRandom } from '../../shared/seeded-random.ts';
 import {
   BadFraming,
   type BodyDecoder,
@@ -465,20 +466,6 @@ function* inPieces(bytes: Buffer, random: Random): Generator<Buffer[]> {
 }
 
 // The fuzzer
-
-/** A whole number from 0 on, below the limit. */
-export type Random = (limit: number) => number;
-
-/** Mulberry32: small, and the same everywhere. */
-export function seededRandom(seed: number): Random {
-  let state = seed | 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296) * limit);
-  };
-}
 
 const SPICES = [
   ...[

@@ -20,7 +20,7 @@ interface Known<Head> {
 /**
  * Header lines that come again and again: a client sends the same ones with every request, a service with many replies.
  * Byte for byte the same lines mean the same, so they are read once, and what is made of them for the other side is made
- * once (`reuse`). That halves what reading and writing heads costs (docs/performance.md). A head is kept when it is met
+ * once (`reuse`), which saves about a tenth of a small request (docs/performance.md). A head is kept when it is met
  * a second time, in the place that its bytes choose, where it takes the place of another.
  *
  * Tokens are among these lines, as they are among those that the token check remembers; nothing of it leaves the process.
@@ -30,21 +30,19 @@ class KnownHeads<Head> {
   /** Hashes of those met last. */
   private readonly met = new Int32Array(SLOTS);
 
-  find(bytes: Buffer, start: number, end: number): Head | undefined {
-    const known = this.kept[hashOf(bytes, start, end) & (SLOTS - 1)];
+  /** `hash` is that of these bytes. */
+  find(hash: number, bytes: Buffer, start: number, end: number): Head | undefined {
+    const known = this.kept[hash & (SLOTS - 1)];
     // The samples only choose the place: what decides is that all bytes are the same.
     return known !== undefined && known.bytes.compare(bytes, start, end) === 0 ? known.head : undefined;
   }
 
-  meet(bytes: Buffer, start: number, end: number, read: () => Head): void {
+  /** Keeps what `shared` gives, if the bytes are met for the second time. */
+  meet(hash: number, bytes: Buffer, start: number, end: number, shared: () => Head): void {
     if (end - start > LONGEST_BYTES) return;
-    const hash = hashOf(bytes, start, end);
     const slot = hash & (SLOTS - 1);
     if (this.met[slot] === hash)
-      this.kept[slot] = {
-        bytes: Buffer.from(Uint8Array.from(bytes.subarray(start, end)).buffer),
-        head: read(),
-      };
+      this.kept[slot] = { bytes: Buffer.copyBytesFrom(bytes, start, end - start), head: shared() };
     this.met[slot] = hash;
   }
 }
@@ -64,8 +62,9 @@ export class RequestHeads {
   /** The head that ends at `end`, blank line included. Throws BadHead. */
   read(bytes: Buffer, end: number): RequestHead {
     const linesStart = bytes.indexOf(LF) + 1 - VERSION_BYTES;
+    const hash = hashOf(bytes, Math.max(0, linesStart), end);
     if (linesStart > 0) {
-      const known = this.known.find(bytes, linesStart, end);
+      const known = this.known.find(hash, bytes, linesStart, end);
       if (known !== undefined && hasPlainTarget(bytes, known.method.length, linesStart)) {
         const line = bytes.toString('latin1', 0, linesStart);
         const { method } = known;
@@ -74,7 +73,7 @@ export class RequestHeads {
     }
     const head = parseRequestHead(bytes.toString('latin1', 0, end - 4));
     if (linesStart > 0 && head.upgrade === '')
-      this.known.meet(bytes, linesStart, end, () => withTarget({ ...head, reuse: {} }, ''));
+      this.known.meet(hash, bytes, linesStart, end, () => withTarget({ ...head, reuse: {} }, ''));
     return head;
   }
 }
@@ -87,7 +86,7 @@ function hasPlainTarget(bytes: Buffer, methodEnd: number, end: number): boolean 
   return true;
 }
 
-// Field by field: a spread costs three times as much.
+// Field by field: a spread takes 60 ns, this a fraction of it.
 const withTarget = (head: RequestHead, target: string): RequestHead => ({
   method: head.method,
   target,
@@ -109,10 +108,11 @@ export class ResponseHeads {
 
   /** The head that ends at `end`, blank line included. Throws BadHead. */
   read(bytes: Buffer, end: number): ResponseHead {
-    const known = this.known.find(bytes, 0, end);
+    const hash = hashOf(bytes, 0, end);
+    const known = this.known.find(hash, bytes, 0, end);
     if (known !== undefined) return copyOf(known);
     const head = parseResponseHead(bytes.toString('latin1', 0, end - 4));
-    this.known.meet(bytes, 0, end, () => ({ ...head, reuse: {} }));
+    this.known.meet(hash, bytes, 0, end, () => ({ ...head, reuse: {} }));
     return head;
   }
 }

@@ -2,15 +2,9 @@ import { Problem, unavailable } from '../../shared/errors.ts';
 import type { Wire } from '../../shared/runtime/tcp.ts';
 import type { Exchange } from '../exchange.ts';
 import type { ResponseHead } from '../http/head.ts';
-import type {
-  FailureKind,
-  UpstreamCall,
-  UpstreamConnection,
-  UpstreamFailure,
-} from '../http/upstream-connection.ts';
-import type { Outcome } from '../upstreams/replica.ts';
+import type { UpstreamCall, UpstreamConnection, UpstreamFailure } from '../http/upstream-connection.ts';
 import { type ForwardingHeaders, requestHead } from './headers.ts';
-import type { HttpPool, HttpReplica } from './http.ts';
+import { type HttpPool, type HttpReplica, outcomeOf } from './http.ts';
 
 /** Of the upstream's reply, what the client needs to finish the handshake. */
 const ANSWER = new Set([
@@ -81,18 +75,16 @@ export async function dialWebSocket(
       return { wire, replica, lines: linesOf(reply), rest };
     } catch (error) {
       if (error instanceof Problem) throw error;
-      const { kind } = error as UpstreamFailure;
+      const failure = error as UpstreamFailure;
       // Late is not yet broken.
-      const says = exchange.gone || (kind === 'timeout' && !isLast) ? 'cancelled' : outcomeOf(kind);
+      const says =
+        exchange.gone || (failure.kind === 'timeout' && !isLast) ? 'cancelled' : outcomeOf(failure);
       replica.end(ticket, says);
       last = error;
     }
   }
   throw unavailable(`The ${pool.name} service`, last, 1);
 }
-
-const outcomeOf = (kind: FailureKind): Outcome =>
-  kind === 'connect' || kind === 'timeout' ? kind : 'broken';
 
 class Handshake implements UpstreamCall {
   readonly method = 'GET';

@@ -370,7 +370,8 @@ const NO_BODY = Buffer.alloc(0);
 
 const tooLarge = (limit: number): Problem => new Problem('too-large', `At most ${limit} bytes.`);
 
-const outcomeOf = ({ kind }: UpstreamFailure): Outcome =>
+/** What a failed attempt says about its replica. */
+export const outcomeOf = ({ kind }: UpstreamFailure): Outcome =>
   kind === 'connect' ? 'connect' : kind === 'timeout' || kind === 'stalled' ? 'timeout' : 'broken';
 
 function problemOf(failure: UpstreamFailure, service: string): Problem {

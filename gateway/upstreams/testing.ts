@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
 import { silentLog } from '../../shared/observability/log.ts';
+import { seededFractions } from '../../shared/seeded-random.ts';
 import { type Replica, UpstreamPool, type UpstreamPoolOptions } from './pool.ts';
 import { DEFAULT_UPSTREAM_SETTINGS, type UpstreamSettings } from './settings.ts';
 import { parseTargets, type UpstreamAddress } from './targets.ts';
@@ -13,17 +14,6 @@ export class FakeClock {
   pass(ms: number): void {
     this.now += ms;
   }
-}
-
-/** Numbers that look random and are the same in each run (mulberry32). */
-export function seededRandom(seed = 1): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Stands for the connections to a replica. */
@@ -49,7 +39,7 @@ export function testPool(
       connections.closed = graceful ? 'gracefully' : 'at once';
     },
     log: silentLog,
-    random: seededRandom(),
+    random: seededFractions(1),
     ...options,
   });
 }

@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
 import { Api, must } from '../../deploy/demo/api.ts';
+import { seededRandom } from '../../shared/seeded-random.ts';
 import { tcpProxy } from '../../shared/testing/tcp-proxy.ts';
 import { eventually, newPerson, type Person, signIn } from '../support/people.ts';
 import { startCluster } from '../support/platform.ts';
 import { CHAT_FAULTS, type ChatFault } from './chat-faults.ts';
 import { findViolations, type History, type Violation } from './chat-history.ts';
-import { ChatStorm, type StormPerson, type StormWorld, seeded } from './chat-storm.ts';
+import { ChatStorm, type StormPerson, type StormWorld } from './chat-storm.ts';
 
 /**
  * Chat under faults, in the manner of Jepsen: a cluster with two gateways and two chats, clients who write all the
@@ -38,7 +39,7 @@ export async function checkChat({
   faults = Object.keys(CHAT_FAULTS) as ChatFault[],
   log = () => {},
 }: ChatCheck): Promise<ChatCheckResult> {
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const platform = await startCluster({
     args: ['--gateway', '2', '--chat', '2'],
     env: { LYCEUM_DEMO: 'on', LYCEUM_ACCESS_TOKEN_SECONDS: '300' },

@@ -1,5 +1,6 @@
 import { io as socketIo } from 'socket.io-client';
 import type { Message, MessageChange } from '../../shared/contracts/chat.ts';
+import { seededRandom } from '../../shared/seeded-random.ts';
 import { ChatClient, type ChatClientOptions, ChatRefusal } from '../../shared/web/chat-client.ts';
 import type { History, LiveRecord, Register, SendRecord } from './chat-history.ts';
 
@@ -41,17 +42,6 @@ export interface StormView {
   /** Whether it has everything up to these numbers. */
   has(roomId: string, seq: number, change: number): boolean;
   close(): void;
-}
-
-/** Numbers that look random and are the same for the same seed (mulberry32): below `below`. */
-export function seeded(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 const EMOJI = ['👍', '🎉', '❤️', '😀', '🚀', '👀', '🔥', '🙏', '💯', '🤔'];
@@ -222,7 +212,7 @@ export class ChatStorm {
   }
 
   async #write(client: ChatClient, writer: number): Promise<void> {
-    const random = seeded(this.options.seed * 1_000 + writer);
+    const random = seededRandom(this.options.seed * 1_000 + writer);
     const person = this.world.people[writer % this.world.people.length]!;
     const own: { id: string; roomId: string }[] = [];
     const emoji = EMOJI[writer % EMOJI.length]!;

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { type Random, seededRandom } from '../../gateway/http/fuzz.ts';
 import { eventually } from '../../gateway/testing.ts';
+import { type Random, seededRandom } from '../../shared/seeded-random.ts';
 import { type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
 import { type Fields, Malformed, type RequestMessage, readResponse, valuesOf } from './messages.ts';
 import {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { type Random, seededRandom } from '../../gateway/http/fuzz.ts';
+import { type Random, seededRandom } from '../../shared/seeded-random.ts';
 import { startGatewayProcess } from './gateway-process.ts';
 import { only } from './messages.ts';
 import {

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { io } from 'socket.io-client';
 import type { ClientAcks, Message } from '../../../shared/contracts/chat.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
+import { seededRandom } from '../../../shared/seeded-random.ts';
 import { type RunningService, startService } from '../../../shared/service.ts';
 import { ChatClient } from '../../../shared/web/chat-client.ts';
 import { createChat } from '../service.ts';
@@ -31,17 +32,6 @@ function forgetful(store: EphemeralStore): EphemeralStore & { loses: (channel: s
     },
   };
   return wrapper;
-}
-
-/** The same sequence for the same seed (mulberry32). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 let world: World;
@@ -117,7 +107,7 @@ async function liveOn(school: School, clients: Client[], steps: number, random: 
 describe('a client that was away ends with the state of one that stayed', () => {
   for (const seed of [1, 2, 3]) {
     test(`whatever happened meanwhile (seed ${seed})`, async () => {
-      const random = randomOf(seed);
+      const random = seededRandom(seed);
       const school = await openSchool(world);
       const { roomId, learner, teacher } = school;
       const writers = [await connect(world.url, teacher.token), await connect(twinUrl, learner.token)];
@@ -155,7 +145,7 @@ describe('a client that was away ends with the state of one that stayed', () => 
     const joiners: { page: ClientAcks['room:join']; messages: number[]; changes: number[] }[] = [];
     let early = 0;
     let ended = false;
-    const talking = liveOn(school, writers, 80, randomOf(6)).finally(() => {
+    const talking = liveOn(school, writers, 80, seededRandom(6)).finally(() => {
       ended = true;
     });
     while (!ended) {
@@ -208,7 +198,7 @@ describe('a client that was away ends with the state of one that stayed', () => 
     const school = await openSchool(world);
     const { roomId, learner } = school;
     const clients = [await connect(world.url, school.teacher.token), await connect(world.url, learner.token)];
-    await liveOn(school, clients, 80, randomOf(4));
+    await liveOn(school, clients, 80, seededRandom(4));
     const changed: Message[] = [];
     let cursor = 0;
     for (let more = true; more; ) {
@@ -239,7 +229,7 @@ describe('words between processes are lost', () => {
     const writers = [await connect(twinUrl, teacher.token), await connect(twinUrl, learner.token)];
     const view = new RoomView(roomId, learner.userId);
     await view.attach(await connect(world.url, learner.token));
-    await liveOn(school, writers, 120, randomOf(5));
+    await liveOn(school, writers, 120, seededRandom(5));
     const wanted = await history(school);
     const { lastChange } = (await world.call('GET', `/api/chat/rooms/${roomId}`, { as: learner })).body;
     await until(() => view.seq === wanted.length && view.change === lastChange, 10_000);
