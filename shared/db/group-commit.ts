@@ -11,11 +11,14 @@ export interface GroupCommitOptions<In> {
 }
 
 export interface Committed<Out> {
-  /** One for each item, in their order. */
-  results: Out[];
+  /** One for each item, in their order; undefined for those left to the next stage. */
+  results: (Out | undefined)[];
   /** What remains to be done once the next batch is under way, before the results are told. */
   after(): void;
 }
+
+/** Resolves having kept those items that it has results for, or rejects having kept none of them. */
+export type Stage<In, Out> = (items: In[]) => Promise<Committed<Out>>;
 
 interface Waiting<In, Out> {
   item: In;
@@ -25,10 +28,10 @@ interface Waiting<In, Out> {
 
 /**
  * Gathers items that can share a transaction. What comes in one turn of the event loop, and while a batch is under
- * way, goes together in the next one, so batches grow with the load. `commit` gets the items in
- * the order of their coming and resolves with one result each, or rejects having kept none of them.
+ * way, goes together in the next one, so batches grow with the load. The first stage gets the items in
+ * the order of their coming; what it leaves over goes to the next. The last one leaves nothing.
  *
- * When it rejects, halves are tried, so that an item nobody can store refuses only itself. An outage is not the
+ * When a stage rejects, halves are tried, so that an item nobody can store refuses only itself. An outage is not the
  * items' fault and is told to all of them. (Whether a commit whose connection broke was kept, nobody knows:
  * items must bear being said again.)
  */
@@ -42,7 +45,7 @@ export class GroupCommit<In, Out> {
   #due = false;
 
   constructor(
-    private readonly commit: (items: In[]) => Promise<Committed<Out>>,
+    private readonly stages: readonly Stage<In, Out>[],
     private readonly options: GroupCommitOptions<In>,
   ) {}
 
@@ -108,29 +111,37 @@ export class GroupCommit<In, Out> {
   }
 
   /** `done` frees the batch's place, once. */
-  async #run(batch: Waiting<In, Out>[], done: () => void): Promise<void> {
+  async #run(batch: Waiting<In, Out>[], done: () => void, stage = 0): Promise<void> {
     let committed: Committed<Out>;
     try {
-      committed = await this.commit(batch.map(({ item }) => item));
+      committed = await this.stages[stage]!(batch.map(({ item }) => item));
     } catch (error) {
       if (batch.length > 1 && !isUnavailable(error)) {
         const half = batch.length >> 1;
-        await this.#run(batch.slice(0, half), () => {});
-        return this.#run(batch.slice(half), done);
+        await this.#run(batch.slice(0, half), () => {}, stage);
+        return this.#run(batch.slice(half), done, stage);
       }
       done();
       this.#beginSoon();
       for (const { fail } of batch) fail(error);
       return;
     }
-    done();
-    // The database works on the next batch while this one is told to everybody.
-    this.#begin();
+    const left = batch.filter((_, index) => committed.results[index] === undefined);
+    // The database works on what comes next while this is told to everybody.
+    const rest = left.length > 0 ? this.#run(left, done, stage + 1) : undefined;
+    if (!rest) {
+      done();
+      this.#begin();
+    }
     try {
       committed.after();
     } finally {
-      for (const [index, { settle }] of batch.entries()) settle(committed.results[index]!);
+      for (const [index, { settle }] of batch.entries()) {
+        const result = committed.results[index];
+        if (result !== undefined) settle(result);
+      }
       this.#beginSoon();
     }
+    await rest;
   }
 }

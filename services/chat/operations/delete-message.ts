@@ -7,8 +7,8 @@ import { recountReplies } from '../store/replies.ts';
 import type { RoomRow } from '../store/rooms.ts';
 import { deleteVersions } from '../store/versions.ts';
 import { noteAudit } from './audit.ts';
+import { messageFacts } from './new-message.ts';
 import { messageInRoom, moderates } from './room-access.ts';
-import { messageFacts } from './store-messages.ts';
 
 /**
  * Leaves a tombstone in a message's place: its number stays, its text, its earlier versions and its attachments go.

@@ -26,7 +26,7 @@ export async function readMentions(
   const rows = await findMentioned(db, named.flat());
   const names = new Map(rows.map((row) => [`${row.room_id} ${row.user_id}`, row.display_name ?? '']));
   return texts.map(({ roomId, body }, index) => {
-    const text = !body.includes('<@')
+    const text = !speaksToSomebody(body)
       ? body
       : body
           .replace(MENTION, (whole, id: string) => {
@@ -39,13 +39,16 @@ export async function readMentions(
   });
 }
 
+/** A text without this mentions nobody. */
+export const speaksToSomebody = (body: string): boolean => body.includes('<@');
+
 function idsIn(body: string): string[] {
-  if (!body.includes('<@')) return [];
+  if (!speaksToSomebody(body)) return [];
   return [...new Set([...body.matchAll(MENTION)].map((match) => match[1]!.toLowerCase()))].slice(0, MOST);
 }
 
-/** Cut between graphemes, so that no emoji is halved. */
-function excerptOf(text: string): string {
+/** At most 200 characters, cut between graphemes, so that no emoji is halved. */
+export function excerptOf(text: string): string {
   if (text.length <= EXCERPT) return text;
   let end = 0;
   for (const { index, segment } of new Intl.Segmenter().segment(text.slice(0, EXCERPT + 50))) {

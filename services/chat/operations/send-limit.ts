@@ -17,7 +17,7 @@ const FRESH_MS = 30_000;
 /** While the store is away, it is asked again so often. */
 const RETRY_MS = 250;
 /** Between two settlements with the store. */
-const SETTLE_MS = 20;
+const SETTLE_MS = 100;
 const MIRRORED = 20_000;
 
 interface Mirror {

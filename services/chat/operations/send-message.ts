@@ -1,14 +1,16 @@
 import type { Kysely } from 'kysely';
 import type { Message, NewMessage } from '../../../shared/contracts/chat.ts';
-import { GroupCommit } from '../../../shared/db/group-commit.ts';
+import { GroupCommit, type Stage } from '../../../shared/db/group-commit.ts';
 import { tryAgain } from '../../../shared/db/transaction.ts';
 import { Problem } from '../../../shared/errors.ts';
 import type { EphemeralStore } from '../../../shared/ports/ephemeral-store.ts';
 import type { ChatContext, ChatTools, Live } from '../context.ts';
 import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
+import type { Send, Sent } from './new-message.ts';
 import { SendLimit } from './send-limit.ts';
-import { type Send, type Sent, type Stored, storeMessages } from './store-messages.ts';
+import { type Stored, storeMessages } from './store-messages.ts';
+import { storePlainMessages } from './store-plain-messages.ts';
 
 /** Messages of one person to one room: a burst, then so many a second. */
 const SEND_BURST = 100;
@@ -20,7 +22,7 @@ const BATCH = 200;
 /** Transactions of this process at once. More of them make smaller batches, each with its own commit. */
 const LANES = 2;
 /** Many rooms under moderate load would make many small transactions: so a process begins a hundred a second at most. */
-const BATCH_EVERY_MS = 10;
+const BATCH_EVERY_MS = 20;
 
 /**
  * Says something in a room. The message gets the room's next number in the transaction, so numbers have no
@@ -58,26 +60,36 @@ export const openSendLimit = (store: EphemeralStore, scale: number): SendLimit =
 export type SendQueue = GroupCommit<Send, Sent | Problem>;
 
 /**
- * Stores what is sent at the same time in one transaction, and tells connected clients after its commit. `onStored` is told
- * how many were sent together.
+ * Stores what is sent at the same time in one transaction, or in two where there is something to decide, and tells
+ * connected clients after its commit. `onStored` is told how many were stored together.
  */
 export const openSendQueue = (
   db: Kysely<ChatTables>,
   tools: { live: Live; filter: WordFilter },
   nudge: () => void,
   onStored: (messages: number) => void = () => {},
-): SendQueue =>
-  new GroupCommit(
+): SendQueue => {
+  const stage =
+    (
+      store: (...args: Parameters<typeof storeMessages>) => Promise<Stored<Sent | Problem | undefined>>,
+    ): Stage<Send, Sent | Problem> =>
     async (sends) => {
-      const stored = await tryAgain(() => storeMessages(db, tools.filter, sends), [STORED_MEANWHILE]);
-      onStored(sends.length);
-      nudge();
+      const stored = await tryAgain(() => store(db, tools.filter, sends), [STORED_MEANWHILE]);
+      if (stored.messages.length > 0) {
+        onStored(stored.messages.length);
+        nudge();
+      }
       return { results: stored.outcomes, after: () => tell(tools.live, stored) };
-    },
-    { most: BATCH, lanes: LANES, everyMs: BATCH_EVERY_MS, keyOf: ({ input }) => input.roomId.toLowerCase() },
-  );
+    };
+  return new GroupCommit([stage(storePlainMessages), stage(storeMessages)], {
+    most: BATCH,
+    lanes: LANES,
+    everyMs: BATCH_EVERY_MS,
+    keyOf: ({ input }) => input.roomId.toLowerCase(),
+  });
+};
 
-function tell(live: Live, { messages, threads, apart }: Stored): void {
+function tell(live: Live, { messages, threads, apart }: Stored<unknown>): void {
   live.messages(messages);
   for (const thread of threads) live.thread(thread);
   for (const change of apart) live.changed(change);

@@ -20,8 +20,9 @@ import {
   type World,
 } from '../test-school.ts';
 import { WordFilter } from '../word-filter/word-filter.ts';
+import type { Send } from './new-message.ts';
 import { openSendQueue } from './send-message.ts';
-import { type Send, storeMessages } from './store-messages.ts';
+import { storeMessages } from './store-messages.ts';
 
 setDefaultTimeout(60_000);
 

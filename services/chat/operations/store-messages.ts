@@ -1,12 +1,5 @@
 import type { Kysely } from 'kysely';
-import type {
-  Attachment,
-  Message,
-  MessageChange,
-  NewMessage,
-  ThreadChange,
-} from '../../../shared/contracts/chat.ts';
-import type { Role } from '../../../shared/contracts/common.ts';
+import type { Attachment, Message, MessageChange, ThreadChange } from '../../../shared/contracts/chat.ts';
 import { transaction } from '../../../shared/db/transaction.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
 import { envelopeOf, type NewEvent } from '../../../shared/events/outbox.ts';
@@ -29,34 +22,12 @@ import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
 import { checkedAttachments, type FileFacts, seenByAll } from './attachments.ts';
 import { type Mentions, readMentions } from './mentions.ts';
+import { type Author, keyOf, keyTextOf, newRow, type Send, type Sent, sentEvent } from './new-message.ts';
 import { judgePosts, readFilter, type Verdict } from './posting-rules.ts';
 
-/** Who wants to say something. */
-export interface Author {
-  id: string;
-  /** As their token says it: good until an event about the person says better. */
-  name: string;
-  role: Role;
-  /** A webhook of the room, or a message that a moderator has let through: what binds members does not apply. */
-  exempt?: boolean;
-}
-
-/** One message that somebody wants to send. */
-export interface Send {
-  author: Author;
-  traceparent: string;
-  input: NewMessage & { roomId: string };
-}
-
-export interface Sent {
-  message: Message;
-  /** False: this author has sent this client id to the room before, and this is what came of it. */
-  created: boolean;
-}
-
-export interface Stored {
+export interface Stored<Outcome = Sent | Problem> {
   /** One for each send, in their order. A problem concerns its own send only. */
-  outcomes: (Sent | Problem)[];
+  outcomes: Outcome[];
   /** What to tell connected clients after the commit. */
   messages: Message[];
   threads: ThreadChange[];
@@ -114,25 +85,18 @@ export async function storeMessages(
   };
 }
 
-const keyOf = ({ author, input }: Send) => ({
-  roomId: input.roomId.toLowerCase(),
-  authorId: author.id,
-  clientId: input.clientId,
-});
-
 /** What a send turns out to be: nobody's business, sent before, the twin of one before it, or new. */
 type Entry = Problem | { sentId: string } | { twinOf: number } | Candidate;
 
 function admit(sends: Send[], rooms: Map<string, SendRoom>, senders: SenderRow[]): Entry[] {
   const seen = new Map<string, number>();
   return sends.map((send, index): Entry => {
-    const { roomId, authorId, clientId } = keyOf(send);
-    const room = rooms.get(roomId);
+    const room = rooms.get(keyOf(send).roomId);
     const sender = senders[index]!;
     const problem = strange(room, sender, send.author);
     if (!room || problem) return problem ?? notFound('room');
     if (sender.sent_id !== null) return { sentId: sender.sent_id };
-    const key = `${roomId} ${authorId} ${clientId}`;
+    const key = keyTextOf(send);
     const twinOf = seen.get(key);
     if (twinOf !== undefined) return { twinOf };
     seen.set(key, index);
@@ -149,10 +113,6 @@ function strange(room: SendRoom | undefined, sender: SenderRow, author: Author):
   const until = sender.banned_until ? ` until ${sender.banned_until.toISOString()}` : '';
   return new Problem('banned', `Banned from this room${until}.`);
 }
-
-/** Until the database has given them. */
-const UNKNOWN = 0;
-const UNKNOWN_TIME = new Date(0);
 
 /** A send that is new, until it is decided. */
 class Candidate {
@@ -184,26 +144,11 @@ class Candidate {
     });
     const replyTo = checkedReply(input.replyTo ?? null, originals, room.id);
     const row: MessageRow = {
-      id: newId(),
-      room_id: room.id,
-      seq: UNKNOWN,
-      client_id: input.clientId,
-      author_id: author.id,
+      ...newRow(send),
       author_name: sender.name ?? author.name,
       author_bot: sender.bot,
-      body: input.body,
-      mentions: [],
-      mentions_room: false,
       reply_to: replyTo,
-      reply_count: 0,
-      last_reply_at: null,
       attachments,
-      created_at: UNKNOWN_TIME,
-      edited_at: null,
-      deleted_at: null,
-      pinned_at: null,
-      pinned_by: null,
-      change_seq: 0,
     };
     return { row, common: seenByAll(attachments, files, room.course_id), room, sender, send };
   }
@@ -274,17 +219,19 @@ async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<Pick<Store
   const unnamed = fresh.filter(({ sender, send }) => sender.name === null && send.author.name !== '');
   await nameUnknownPeople(db, new Map(unnamed.map(({ send }) => [send.author.id, send.author.name])));
 
-  const events = fresh.flatMap((one, index) => eventsOf(one, mentions[index]!, everybody)).map(envelopeOf);
-  // A webhook reads nothing, and an author whose message a moderator lets through may be away.
-  const rows = fresh.map(({ row, send }) => ({ ...row, present: !send.author.exempt }));
+  const rows = fresh.map((one, index) => ({
+    ...one.row,
+    // A webhook reads nothing, and an author whose message a moderator lets through may be away.
+    present: !one.send.author.exempt,
+    events: eventsOf(one, mentions[index]!, everybody).map(envelopeOf),
+  }));
   const answers = fresh.some(({ row }) => row.reply_to !== null);
   const partly = fresh.filter(hidesSome);
   const store = async (tx: Kysely<ChatTables>): Promise<Pick<Stored, 'threads' | 'apart'>> => {
-    const numbers = await insertMessages(tx, rows, events);
+    const stored = await insertMessages(tx, rows, { plainOnly: false });
     for (const { row } of fresh) {
-      const { seq, createdAt } = numbers.get(row.id)!;
-      row.seq = seq;
-      row.created_at = createdAt;
+      const { seq, created_at } = stored.get(row.id)!;
+      Object.assign(row, { seq, created_at });
     }
     return {
       threads: answers ? await countThreads(tx, fresh) : [],
@@ -313,40 +260,27 @@ async function changeForSome(tx: Kysely<ChatTables>, partly: Fresh[]): Promise<M
 }
 
 function eventsOf(
-  { row, room, send }: Fresh,
+  { row, send }: Fresh,
   mentions: Mentions,
   everybody: Map<string, string[]>,
 ): NewEvent<'message.sent' | 'message.mentioned'>[] {
-  const facts = { ...messageFacts(room, row), excerpt: mentions.excerpt };
-  const about = { actor: row.author_id, subject: row.id, traceparent: send.traceparent };
-  const named = row.mentions_room ? (everybody.get(room.id) ?? []) : row.mentions;
+  const sent = sentEvent(row, mentions.excerpt, send);
+  const named = row.mentions_room ? (everybody.get(row.room_id) ?? []) : row.mentions;
   const mentioned = named.filter((userId) => userId !== row.author_id);
-  const sent = { ...about, name: 'message.sent' as const, data: facts };
   if (mentioned.length === 0) return [sent];
   const parts = Array.from({ length: Math.ceil(mentioned.length / MENTIONED_AT_ONCE) }, (_, part) => ({
-    ...about,
+    ...sent,
     name: 'message.mentioned' as const,
-    data: { ...facts, mentioned: mentioned.slice(part * MENTIONED_AT_ONCE, (part + 1) * MENTIONED_AT_ONCE) },
+    data: {
+      ...sent.data,
+      mentioned: mentioned.slice(part * MENTIONED_AT_ONCE, (part + 1) * MENTIONED_AT_ONCE),
+    },
   }));
   return [sent, ...parts];
 }
 
 /** People in one event: a whole room may be thousands. */
 const MENTIONED_AT_ONCE = 500;
-
-/** What events say about a message. To its receiver a direct room is called after the author. */
-export const messageFacts = (
-  room: Pick<SendRoom, 'id' | 'kind' | 'name' | 'course_id'>,
-  row: MessageRow,
-) => ({
-  messageId: row.id,
-  roomId: room.id,
-  roomName: room.kind === 'direct' ? (row.author_name ?? '') : room.name,
-  courseId: room.course_id,
-  seq: row.seq,
-  authorId: row.author_id,
-  authorName: row.author_name ?? '',
-});
 
 /** Keeps for a moderator what the word filter wants looked at. */
 async function hold(

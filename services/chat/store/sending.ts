@@ -4,7 +4,7 @@ import type { EventEnvelope } from '../../../shared/contracts/events.ts';
 import type { PostingFacts } from './posting-facts.ts';
 import type { ChatTables, MessagesTable } from './tables.ts';
 
-/** What sending many messages in one transaction asks and writes: a few statements, however many they are. */
+/** What sending many messages in one transaction asks and writes: a statement or a few, however many they are. */
 
 export interface SendRoom {
   id: string;
@@ -78,53 +78,86 @@ export type NewMessageRow = Pick<
   mentions_room: boolean;
   /** Its author is a member who was there, and has read what is before it. */
   present: boolean;
+  /** What tells of it. Of their `data` the number and all names are filled in. */
+  events: EventEnvelope[];
 };
 
+/** What a message has become. */
+export interface StoredRow {
+  id: string;
+  seq: number;
+  created_at: Date;
+  author_name: string | null;
+  author_bot: boolean | null;
+}
+
 /**
- * Gives each message the next number of its room, in the order given, and stores it, with the events that tell of it
- * (`data.seq` is filled in, `subject` is the message's id), all or none of them. One statement, so that on its own it
- * is a transaction in a single round trip. The rooms' rows are locked until its end: numbers follow the order of
- * commits, and a failure leaves no gap. Rejects with 23505 when one of the client ids has been stored meanwhile.
+ * Gives each message the next number of its room, in the order given, and stores it, with the events that tell of it, all
+ * or none of them. One statement, so that on its own it is a transaction in a single round trip. The rooms' rows are
+ * locked until its end: numbers follow the order of commits, and a failure leaves no gap. Rejects with 23505 when one of
+ * the client ids has been stored meanwhile.
+ *
+ * `plainOnly`: what the caller has not made sure of is asked here. A room's messages are left out if for one of them there
+ * is anything to decide: no such room, no member, a sanction, slow mode, a client id that is known, an author without a name.
+ *
+ * The messages are one JSON value and not an array for each column: by the length of an array PostgreSQL finds a plan made
+ * for it cheaper than a general one, and would make a new one each time, for longer than it then works.
  */
 export async function insertMessages(
   db: Kysely<ChatTables>,
   messages: NewMessageRow[],
-  events: EventEnvelope[],
-): Promise<Map<string, { seq: number; createdAt: Date }>> {
-  const column = <K extends keyof NewMessageRow>(name: K) => messages.map((message) => message[name]);
-  const { rows } = await sql<{ id: string; seq: number; created_at: Date }>`
-    with given as (
-      select *, row_number() over (partition by room_id order by n)::int as place
-      from unnest(${column('id')}::uuid[], ${column('room_id')}::uuid[], ${column('client_id')}::text[],
-        ${column('author_id')}::uuid[], ${column('body')}::text[],
-        ${column('mentions').map((value) => JSON.stringify(value))}::text[], ${column('mentions_room')}::bool[],
-        ${column('reply_to')}::uuid[], ${column('attachments').map((value) => JSON.stringify(value))}::text[],
-        ${column('present')}::bool[]) with ordinality
-        as g (id, room_id, client_id, author_id, body, mentions, mentions_room, reply_to, attachments, present, n)),
+  { plainOnly }: { plainOnly: boolean },
+): Promise<Map<string, StoredRow>> {
+  const { rows } = await sql<StoredRow>`
+    with given as materialized (
+      select g.*, p.display_name, p.bot,
+        r.id is not null and (not ${plainOnly}::bool or (not r.archived and not r.locked and r.slow_mode_seconds = 0
+          and m.role is not null and p.display_name is not null and k.room_id is null and x.id is null)) as fits,
+        jsonb_build_object('courseId', r.course_id, 'authorName', coalesce(p.display_name, ''),
+          'roomName', case r.kind when 'direct' then coalesce(p.display_name, '') else r.name end) as facts
+      from rows from (jsonb_to_recordset(${messages}::jsonb) as (id uuid, room_id uuid, client_id text, author_id uuid,
+          body text, mentions jsonb, mentions_room bool, reply_to uuid, attachments jsonb, present bool, events jsonb))
+        with ordinality as g (id, room_id, client_id, author_id, body, mentions, mentions_room, reply_to, attachments,
+          present, events, n)
+      left join lateral (select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
+        where id = g.room_id limit 1) r on true
+      left join lateral (select role from members
+        where room_id = g.room_id and user_id = g.author_id limit 1) m on true
+      left join lateral (select display_name, bot from people where user_id = g.author_id limit 1) p on true
+      left join lateral (select room_id from sanctions
+        where room_id = g.room_id and user_id = g.author_id and (until is null or until > now()) limit 1) k on true
+      left join lateral (select id from messages
+        where room_id = g.room_id and author_id = g.author_id and client_id = g.client_id limit 1) x on true),
+    fitting as (
+      select *, row_number() over (partition by room_id order by n)::int as place from given
+      where room_id not in (select room_id from given where not fits)),
     locked as materialized (
-      select id from rooms where id = any(${[...new Set(column('room_id'))]}::uuid[]) order by id for no key update),
+      select id from rooms where id = any(array(select room_id from fitting)) order by id for no key update),
     moved as (
       update rooms r set last_seq = r.last_seq + c.count, active_at = date_trunc('milliseconds', clock_timestamp())
-      from (select room_id, max(place) as count from given group by room_id) c join locked l on l.id = c.room_id
-      where r.id = c.room_id returning r.id, r.last_seq - c.count as before, r.active_at as at),
+      from (select room_id, max(place) as count from fitting group by room_id) c
+      where r.id = any(array(select id from locked)) and r.id = c.room_id
+      returning r.id, r.last_seq - c.count as before, r.active_at as at),
     stored as (
       insert into messages (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to,
         attachments, created_at)
-      select g.id, g.room_id, m.before + g.place, g.client_id, g.author_id, g.body, g.mentions::jsonb, g.mentions_room,
-        g.reply_to, g.attachments::jsonb, m.at
-      from given g join moved m on m.id = g.room_id
+      select g.id, g.room_id, m.before + g.place, g.client_id, g.author_id, g.body, g.mentions, g.mentions_room,
+        g.reply_to, g.attachments, m.at
+      from fitting g join moved m on m.id = g.room_id
       returning id, seq, created_at),
     told as (
       insert into outbox (id, name, envelope)
-      select (e ->> 'id')::uuid, e ->> 'name', jsonb_set(e, '{data,seq}', to_jsonb(s.seq))
-      from jsonb_array_elements(${events}::jsonb) e join stored s on s.id = (e ->> 'subject')::uuid),
+      select (e ->> 'id')::uuid, e ->> 'name',
+        jsonb_set(e, '{data}', (e -> 'data') || g.facts || jsonb_build_object('seq', m.before + g.place))
+      from fitting g join moved m on m.id = g.room_id cross join lateral jsonb_array_elements(g.events) e),
     noted as (
       update members x set last_sent_at = a.at, read_seq = greatest(x.read_seq, a.seq)
       from (select g.room_id, g.author_id, m.at, max(m.before + g.place) as seq
-        from given g join moved m on m.id = g.room_id where g.present group by g.room_id, g.author_id, m.at) a
+        from fitting g join moved m on m.id = g.room_id where g.present group by g.room_id, g.author_id, m.at) a
       where x.room_id = a.room_id and x.user_id = a.author_id)
-    select id, seq, created_at from stored`.execute(db);
-  return new Map(rows.map((row) => [row.id, { seq: row.seq, createdAt: row.created_at }]));
+    select s.*, g.display_name as author_name, g.bot as author_bot
+    from stored s join fitting g on g.id = s.id`.execute(db);
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 /** The members among those named, each in their room, with their names. */
