@@ -142,14 +142,7 @@ export async function startUpstream(
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `check` holds. Fails after `ms`. */
-export async function eventually(check: () => boolean | Promise<boolean>, ms = 5_000): Promise<void> {
-  const until = performance.now() + ms;
-  while (!(await check())) {
-    if (performance.now() > until) throw new Error('it did not come about');
-    await sleep(10);
-  }
-}
+export { eventually } from '../shared/testing/eventually.ts';
 
 /** Sends bytes as they are and gives back all that came until the connection closed or `ms` passed. */
 export function sendRaw(

@@ -6,7 +6,7 @@ import type { KernelTables, Migration } from './db/kernel.ts';
 import { migrate } from './db/migrate.ts';
 import { type ConsumerOptions, startConsumer } from './events/consumer.ts';
 import { deadLetterRoutes } from './events/dead-letters.ts';
-import { startOutboxRelay, sweepKernelTables } from './events/outbox.ts';
+import { type OutboxRelay, startOutboxRelay, sweepKernelTables } from './events/outbox.ts';
 import { createApp } from './http/app.ts';
 import { Context, type Origin } from './http/context.ts';
 import { describeRoutes } from './http/openapi.ts';
@@ -69,8 +69,8 @@ export interface Service<S extends KernelTables = KernelTables> {
   readiness: Record<string, () => Promise<void>>;
   /** Adds what is not a described route (the key set, sockets' HTTP). */
   extendHttp?: (app: Hono) => void;
-  /** After migrations, before requests. `nudge` wakes the outbox relay: for doors other than HTTP. */
-  start?: (nudge: () => void) => Promise<void>;
+  /** After migrations, before requests. With the outbox relay: for doors other than HTTP. */
+  start?: (relay: OutboxRelay) => Promise<void>;
   /** Before the database is let go. */
   stop?: () => Promise<void>;
   /** Replaces the plain HTTP server, for the service that owns sockets. */
@@ -128,7 +128,7 @@ export async function startService<S extends KernelTables>(
     describe: () => describeRoutes(service.name, service.basePath, routes),
   });
   service.extendHttp?.(app);
-  await service.start?.(relay.nudge);
+  await service.start?.(relay);
 
   const consumers: Subscription[] = [];
   for (const consumer of service.consumers ?? []) {

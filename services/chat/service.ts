@@ -1,4 +1,5 @@
 import { databaseReady } from '../../shared/db/ready.ts';
+import type { OutboxRelay } from '../../shared/events/outbox.ts';
 import { createSocketHost } from '../../shared/runtime/socket-server.ts';
 import { type Service, type ServiceDeps, systemContext } from '../../shared/service.ts';
 import type { ChatTools } from './context.ts';
@@ -24,7 +25,7 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
   const connections = new Connections();
   const metrics = chatMetrics(deps.metrics.registry);
   const hub = createHub(io, host.broadcast, connections, deps, metrics);
-  let nudge = (): void => {};
+  let relay: Pick<OutboxRelay, 'nudge' | 'handOver'> | undefined;
   const filter = new WordFilter();
   const tools: ChatTools = {
     live: hub,
@@ -34,7 +35,7 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
     sendQueue: openSendQueue(
       deps.db,
       { live: hub, filter },
-      () => nudge(),
+      (events) => relay?.handOver(events),
       (messages) => metrics.batchMessages.observe(messages),
     ),
     limitScale: deps.settings.limitScale,
@@ -64,10 +65,10 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
       store: () => deps.ephemeral.ready(),
       sockets: () => deps.socketAdapter.ready(),
     },
-    async start(wakeRelay) {
-      nudge = wakeRelay;
+    async start(outboxRelay) {
+      relay = outboxRelay;
       await hub.start();
-      openSockets(io, { deps, tools, hub, connections, metrics, nudge });
+      openSockets(io, { deps, tools, hub, connections, metrics, nudge: outboxRelay.nudge });
     },
     stop: () => hub.stop(),
     listen: (options) => host.listen(options, (graceMs) => connections.drain(graceMs)),

@@ -119,7 +119,10 @@ export const MessageBody = z
   .string()
   .trim()
   .pipe(prose(2 * MESSAGE_LENGTH))
-  .refine((text) => [...text].length <= MESSAGE_LENGTH, `must have at most ${MESSAGE_LENGTH} characters`);
+  .refine(
+    (text) => text.length <= MESSAGE_LENGTH || [...text].length <= MESSAGE_LENGTH,
+    `must have at most ${MESSAGE_LENGTH} characters`,
+  );
 export const ClientId = line(100).meta({
   description: 'Made by the client; sent again, it gives the first result',
 });

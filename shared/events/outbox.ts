@@ -44,24 +44,31 @@ export function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelo
 }
 
 const BATCH = 100;
-/** A relay that dies loses its claim after this long, and another publishes the rows again. */
-const CLAIM_SECONDS = 20;
+/**
+ * Who claims an event publishes it within this time, or another relay does it again (how long a dead process keeps it).
+ * Longer than a broker may take to confirm.
+ */
+export const CLAIM_SECONDS = 10;
 const POLL_MS = 1_000;
-/** Milliseconds between two claims that find less than a batch: under load a claim takes what has gathered meanwhile. */
+/** Milliseconds between two batches that are not full: under load each takes what has gathered meanwhile. */
 const GATHER_MS = 50;
+/** Events handed over that wait at most; what is beyond waits in the database. */
+const MOST_HANDED = 10_000;
 /** How often what waits is counted, for the metric. */
 const COUNT_MS = 10_000;
 
 export interface OutboxRelay {
   /** Looks at once instead of at the next poll; called after every commit. */
   nudge(): void;
+  /** Publishes events that the caller has committed with a claim of its own (`claimed_until`): they need not be read again. */
+  handOver(events: EventEnvelope[]): void;
   stop(): Promise<void>;
 }
 
 /**
- * Moves outbox rows to the bus: claims a batch with `for update skip locked`, publishes, and marks what the
- * broker confirmed. Any number of relays may run. An event is published at least once; rows that fail are
- * released and tried again with growing pauses.
+ * Moves outbox rows to the bus: takes what it is handed, or claims a batch with `for update skip locked`; publishes, and
+ * deletes what the broker confirmed. Any number of relays may run. An event is published at least once; rows that fail
+ * are released and tried again with growing pauses.
  */
 export function startOutboxRelay(options: {
   db: Kysely<KernelTables>;
@@ -70,6 +77,7 @@ export function startOutboxRelay(options: {
   metrics: Metrics;
 }): OutboxRelay {
   const { db, bus, log, metrics } = options;
+  const handed: EventEnvelope[] = [];
   let stopped = false;
   let wake: () => void = () => {};
   let nudged = false;
@@ -83,63 +91,72 @@ export function startOutboxRelay(options: {
     metrics.outboxPending.set(Number(rows[0]!.pending));
   }
 
-  async function claim(): Promise<{ id: string; envelope: EventEnvelope }[]> {
-    const { rows } = await sql<{ id: string; envelope: EventEnvelope }>`
+  async function claim(): Promise<EventEnvelope[]> {
+    const { rows } = await sql<{ envelope: EventEnvelope }>`
       update outbox set claimed_until = now() + ${CLAIM_SECONDS} * interval '1 second', attempts = attempts + 1
       where id in (
         select id from outbox
         where published_at is null and (claimed_until is null or claimed_until < now())
         order by created_at, id limit ${BATCH} for update skip locked)
-      returning id, envelope`.execute(db);
-    return rows.sort((a, b) => (a.id < b.id ? -1 : 1));
+      returning envelope`.execute(db);
+    return rows.map(({ envelope }) => envelope);
   }
 
-  async function publishBatch(): Promise<number> {
-    const rows = await claim();
-    if (rows.length === 0) return 0;
-    const outcomes = await Promise.allSettled(rows.map((row) => bus.publish(row.envelope)));
+  async function publish(events: EventEnvelope[]): Promise<void> {
+    if (events.length === 0) return;
+    events.sort((a, b) => (a.id < b.id ? -1 : 1));
+    const outcomes = await Promise.allSettled(events.map((event) => bus.publish(event)));
     const sent: string[] = [];
     const failed: string[] = [];
     let reason: unknown;
     outcomes.forEach((outcome, index) => {
-      const row = rows[index]!;
+      const { id, name } = events[index]!;
       const ok = outcome.status === 'fulfilled';
-      (ok ? sent : failed).push(row.id);
+      (ok ? sent : failed).push(id);
       if (!ok) reason = outcome.reason;
-      metrics.eventsPublished.inc({ event: row.envelope.name, outcome: ok ? 'confirmed' : 'failed' });
+      metrics.eventsPublished.inc({ event: name, outcome: ok ? 'confirmed' : 'failed' });
     });
-    if (sent.length > 0) {
-      // One array and not a list of parameters: the server keeps its plan.
-      await sql`update outbox set published_at = ${new Date()} where id = any(${sent}::uuid[])`.execute(db);
-    }
+    // One array and not a list of parameters: the server keeps its plan.
+    if (sent.length > 0) await sql`delete from outbox where id = any(${sent}::uuid[])`.execute(db);
     if (failed.length > 0) {
       // The pause grows with the attempts, up to 30 s; CLAIM_SECONDS stays the bound for a dead relay.
       await sql`update outbox set claimed_until = now() + least(30, 0.25 * power(2, least(attempts, 8))) * interval '1 second'
-        where id in (${sql.join(failed)})`.execute(db);
+        where id = any(${failed}::uuid[])`.execute(db);
       log.warn({ failed: failed.length, reason: String(reason) }, 'events not confirmed; will publish again');
     }
-    return sent.length;
+  }
+
+  /** True if there is more to do at once. */
+  async function work(look: boolean): Promise<boolean> {
+    await publish(handed.splice(0, BATCH));
+    const claimed = look ? await claim() : [];
+    if (claimed.length === BATCH) nudged = true;
+    await publish(claimed);
+    await countPending();
+    return handed.length >= BATCH || claimed.length === BATCH;
   }
 
   const loop = (async () => {
+    let lookAt = 0;
     while (!stopped) {
       const begunAt = performance.now();
+      const look = nudged || begunAt >= lookAt;
+      if (look) lookAt = begunAt + POLL_MS;
       nudged = false;
-      let moved = 0;
+      let more = false;
       try {
-        moved = await publishBatch();
-        await countPending();
+        more = await work(look);
       } catch (error) {
         if (!stopped) log.warn({ reason: String(error) }, 'outbox relay could not work; will try again');
       }
-      if (moved === BATCH || stopped) continue;
-      if (nudged) {
+      if (more || stopped) continue;
+      if (nudged || handed.length > 0) {
         const pause = begunAt + GATHER_MS - performance.now();
         if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
         continue;
       }
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, POLL_MS);
+        const timer = setTimeout(resolve, Math.max(0, lookAt - performance.now()));
         wake = () => {
           clearTimeout(timer);
           resolve();
@@ -148,20 +165,35 @@ export function startOutboxRelay(options: {
     }
   })();
 
+  /** What is left is for another relay, at once. */
+  async function release(): Promise<void> {
+    if (handed.length === 0) return;
+    const ids = handed.map(({ id }) => id);
+    await sql`update outbox set claimed_until = null where id = any(${ids}::uuid[])`
+      .execute(db)
+      .catch(() => {});
+  }
+
   return {
     nudge() {
       nudged = true;
+      wake();
+    },
+    handOver(events) {
+      if (handed.length + events.length > MOST_HANDED) return;
+      handed.push(...events);
       wake();
     },
     async stop() {
       stopped = true;
       wake();
       await loop;
+      await release();
     },
   };
 }
 
-/** Removes what no longer serves: published events after a day, inbox rows after 30 days, idempotency keys after 24 h. */
+/** Removes what no longer serves: inbox rows after 30 days, idempotency keys after 24 h, events that older processes marked. */
 export async function sweepKernelTables(db: Kysely<KernelTables>): Promise<void> {
   await sql`delete from outbox where published_at < now() - interval '1 day'`.execute(db);
   await sql`delete from inbox where handled_at < now() - interval '30 days'`.execute(db);

@@ -60,7 +60,7 @@ export interface TestService<S extends KernelTables> {
     data: EventData<N>,
     about?: { actor?: string; subject?: string; id?: string; at?: string },
   ): Promise<EventEnvelope>;
-  /** Events this service has put in its outbox, oldest first; waits up to 2 s for the first. */
+  /** Events this service has put in its outbox, relayed or not, oldest first; waits up to 2 s for the first. */
   published(name: EventName): Promise<EventEnvelope[]>;
   announceStop(): void;
   stop(): Promise<void>;
@@ -151,13 +151,12 @@ export async function startTestService<S extends KernelTables>(
     async published(name) {
       const kernel = deps.db as unknown as Kysely<KernelTables>;
       for (const deadline = Date.now() + 2_000; ; ) {
-        const rows = await kernel
-          .selectFrom('outbox')
-          .select('envelope')
-          .where('name', '=', name)
-          .orderBy('id')
-          .execute();
-        if (rows.length > 0 || Date.now() > deadline) return rows.map((row) => row.envelope as EventEnvelope);
+        const rows = await kernel.selectFrom('outbox').select('envelope').where('name', '=', name).execute();
+        // What is gone from the outbox meanwhile has been relayed.
+        const all = [...rows.map((row) => row.envelope as EventEnvelope), ...watched.relayed];
+        const found = new Map(all.flatMap((event) => (event.name === name ? [[event.id, event]] : [])));
+        if (found.size > 0 || Date.now() > deadline)
+          return [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     },
@@ -208,14 +207,21 @@ export async function callJson(
 /** Lets a test wait until an event has been handled by every queue that this service consumes. */
 function watchDeliveries(bus: EventBus): {
   bus: EventBus;
+  /** What the service has published. */
+  relayed: EventEnvelope[];
   publish(event: EventEnvelope): Promise<EventEnvelope>;
 } {
   const consumed = new Set<string>();
   const handled = new Map<string, () => void>();
+  const relayed: EventEnvelope[] = [];
   return {
+    relayed,
     bus: {
       ...bus,
-      publish: (event) => bus.publish(event),
+      async publish(event) {
+        await bus.publish(event);
+        relayed.push(event);
+      },
       ready: () => bus.ready(),
       close: () => bus.close(),
       consume(queue, handle, options) {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { type Kysely, sql } from 'kysely';
 import { openPostgres, preparePostgres } from '../../../shared/adapters/database/postgres.ts';
 import type { Message } from '../../../shared/contracts/chat.ts';
+import type { EventEnvelope } from '../../../shared/contracts/events.ts';
 import { migrate } from '../../../shared/db/migrate.ts';
 import { transaction } from '../../../shared/db/transaction.ts';
 import { Problem } from '../../../shared/errors.ts';
@@ -23,6 +24,7 @@ import { WordFilter } from '../word-filter/word-filter.ts';
 import type { Send } from './new-message.ts';
 import { openSendQueue } from './send-message.ts';
 import { storeMessages } from './store-messages.ts';
+import { storePlainMessages } from './store-plain-messages.ts';
 
 setDefaultTimeout(60_000);
 
@@ -158,6 +160,165 @@ describe('many messages in one transaction', () => {
   });
 });
 
+describe('messages that nothing has to be decided about', () => {
+  let world: World;
+  let school: School;
+  beforeAll(async () => {
+    world = await startChat(1000);
+    school = await openSchool(world);
+  });
+  afterAll(() => world.stop());
+
+  test('are stored and told of as they are on the long way', async () => {
+    const { roomId, learner } = school;
+    const direct = newId();
+    const at = new Date();
+    const room = { id: direct, kind: 'direct' as const, name: '', course_id: null, pair_key: direct };
+    await world.db
+      .insertInto('rooms')
+      .values({ ...room, created_at: at, active_at: at })
+      .execute();
+    await world.db
+      .insertInto('members')
+      .values({ room_id: direct, user_id: learner.userId, role: 'owner', joined_at: at })
+      .execute();
+    const body = `"Quotes", \\ and 👩‍👩‍👧 ${'x'.repeat(300)}\nשלום`;
+    const sends = (way: string) =>
+      [roomId, direct].map((id) => sendOf(learner.userId, id, `${way}-${id}`, { body }));
+    const plain = await storePlainMessages(world.db, new WordFilter(), sends('plain'));
+    const long = await storeMessages(world.db, new WordFilter(), sends('long'));
+    const comparable = (message: Message) => ({
+      ...message,
+      id: '',
+      clientId: message.clientId.replace(/^\w+-/, ''),
+      seq: message.seq + (message.clientId.startsWith('plain') ? 1 : 0),
+      createdAt: '',
+    });
+    expect(plain.messages.map(comparable)).toEqual(long.messages.map(comparable));
+    expect(plain.messages.map(({ author }) => author.displayName)).toEqual(['Ben', 'Ben']);
+    const comparableEvent = ({ data, traceparent, actor, name }: EventEnvelope) => {
+      const { messageId, seq, ...facts } = data as { messageId: string; seq: number };
+      return { traceparent, actor, name, facts };
+    };
+    expect(plain.events.map(comparableEvent)).toEqual(long.events.map(comparableEvent));
+    // Both are claimed, and what is to be published is what is kept.
+    for (const { events, messages } of [plain, long]) {
+      const rows = await world.db
+        .selectFrom('outbox')
+        .selectAll()
+        .where(
+          'id',
+          'in',
+          events.map(({ id }) => id),
+        )
+        .orderBy('id')
+        .execute();
+      expect(rows.map(({ envelope }) => envelope)).toEqual(events);
+      expect(rows.every((row) => row.claimed_until! > at && row.attempts === 1)).toBe(true);
+      expect(events.map(({ data }) => (data as { seq: number }).seq)).toEqual(messages.map(({ seq }) => seq));
+    }
+    const history = await world.call('GET', `/api/chat/rooms/${roomId}/messages?limit=2`, {
+      headers: learner.headers,
+    });
+    expect(history.body.items).toEqual([plain.messages[0], long.messages[0]]);
+  });
+
+  test('anything else is left, and all messages to its room with it', async () => {
+    const others = await openSchool(world);
+    const { roomId, learner, teacher } = school;
+    const { messages } = await storeMessages(world.db, new WordFilter(), [
+      sendOf(learner.userId, roomId, 'known'),
+    ]);
+    const muted = await openSchool(world);
+    await world.db
+      .insertInto('sanctions')
+      .values({
+        room_id: muted.roomId,
+        user_id: muted.learner.userId,
+        kind: 'mute',
+        until: null,
+        reason: '',
+        took_out: false,
+        created_by: muted.teacher.userId,
+        created_at: new Date(),
+      })
+      .execute();
+    const restricted = await openSchool(world);
+    const restrict = (change: { archived?: boolean; locked?: boolean; slow_mode_seconds?: number }) =>
+      world.db.updateTable('rooms').set(change).where('id', '=', restricted.roomId).execute();
+    const stranger = await person(world, 'Eve');
+    const special: Record<string, Send> = {
+      'a stranger': sendOf(stranger.userId, roomId, 's'),
+      'a room that is not there': sendOf(learner.userId, newId(), 's'),
+      'a client id that is known': sendOf(learner.userId, roomId, 'known'),
+      'a reply': sendOf(learner.userId, roomId, 's', { replyTo: messages[0]!.id }),
+      'an attachment': sendOf(learner.userId, roomId, 's', { attachments: [{ fileId: newId() }] }),
+      'a mention': sendOf(learner.userId, roomId, 's', { body: `<@${teacher.userId}>` }),
+      'a word of the filter': sendOf(learner.userId, roomId, 's', { body: 'a BadWord' }),
+      'somebody who is muted': sendOf(muted.learner.userId, muted.roomId, 's'),
+      'a webhook': {
+        ...sendOf(learner.userId, roomId, 's'),
+        author: { id: learner.userId, name: 'Bot', role: 'learner', exempt: true },
+      },
+    };
+    await world.db
+      .insertInto('filter_words')
+      .values({
+        id: newId(),
+        room_id: null,
+        word: 'badword',
+        action: 'refuse',
+        created_by: teacher.userId,
+        created_at: new Date(),
+      })
+      .execute();
+    const filter = new WordFilter();
+    for (const [what, send] of Object.entries(special)) {
+      const neighbour = sendOf(teacher.userId, send.input.roomId, `beside ${what}`);
+      const elsewhere = sendOf(others.learner.userId, others.roomId, `elsewhere ${what}`);
+      const { outcomes } = await storePlainMessages(world.db, filter, [neighbour, send, elsewhere]);
+      expect([what, ...outcomes.map((outcome) => outcome?.created)]).toEqual([
+        what,
+        undefined,
+        undefined,
+        true,
+      ]);
+    }
+    for (const change of [{ archived: true }, { locked: true }, { slow_mode_seconds: 5 }]) {
+      await restrict({ archived: false, locked: false, slow_mode_seconds: 0 });
+      const say = (clientId: string) =>
+        storePlainMessages(world.db, filter, [
+          sendOf(restricted.learner.userId, restricted.roomId, clientId),
+        ]);
+      expect((await say(`before ${JSON.stringify(change)}`)).outcomes[0]?.created).toBe(true);
+      await restrict(change);
+      expect((await say(`after ${JSON.stringify(change)}`)).outcomes).toEqual([undefined]);
+    }
+    const twins = ['twin', 'twin'].map((clientId) => sendOf(learner.userId, roomId, clientId));
+    expect((await storePlainMessages(world.db, filter, twins)).outcomes).toEqual([undefined, undefined]);
+  });
+
+  test('through the queue a room keeps the order of its messages, whichever way they take', async () => {
+    const { roomId, learner, teacher } = await openSchool(world);
+    const told: Message[] = [];
+    const live = { messages: (messages: Message[]) => told.push(...messages), thread: () => {} };
+    const queue = openSendQueue(world.db, { live: live as never, filter: new WordFilter() }, () => {});
+    const sends = Array.from({ length: 60 }, (_, index) =>
+      sendOf(learner.userId, roomId, `in order ${index}`, {
+        body: index % 7 === 3 ? `${index} <@${teacher.userId}>` : String(index),
+      }),
+    );
+    const outcomes: (Promise<unknown> | undefined)[] = [];
+    for (const [index, send] of sends.entries()) {
+      outcomes.push(queue.add(send));
+      if (index % 10 === 9) await Bun.sleep(8);
+    }
+    await Promise.all(outcomes);
+    expect(told.map(({ clientId }) => clientId)).toEqual(sends.map(({ input }) => input.clientId));
+    expect(told.map(({ seq }) => seq)).toEqual(told.map((_, index) => index + 1));
+  });
+});
+
 const postgres = await realServer('postgres');
 describe.skipIf(postgres === undefined)(
   'two processes on one PostgreSQL (skipped without the real server)',
@@ -176,6 +337,9 @@ describe.skipIf(postgres === undefined)(
       const [db] = nodes as [Kysely<ChatTables>];
       await migrate(db, name, migrations);
       const now = new Date();
+      // The messages of the other two take the long way: their names are not known yet.
+      for (const user_id of people.slice(0, 2))
+        await db.insertInto('people').values({ user_id, display_name: 'Known', named_at: now }).execute();
       for (const id of rooms) {
         await db
           .insertInto('rooms')

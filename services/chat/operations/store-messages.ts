@@ -1,8 +1,9 @@
 import type { Kysely } from 'kysely';
 import type { Attachment, Message, MessageChange, ThreadChange } from '../../../shared/contracts/chat.ts';
+import type { EventEnvelope } from '../../../shared/contracts/events.ts';
 import { transaction } from '../../../shared/db/transaction.ts';
 import { notFound, Problem } from '../../../shared/errors.ts';
-import { envelopeOf, type NewEvent } from '../../../shared/events/outbox.ts';
+import { CLAIM_SECONDS, envelopeOf, type NewEvent } from '../../../shared/events/outbox.ts';
 import { newId } from '../../../shared/ids.ts';
 import { recordChanges } from '../store/changes.ts';
 import { findFiles } from '../store/files.ts';
@@ -33,6 +34,8 @@ export interface Stored<Outcome = Sent | Problem> {
   threads: ThreadChange[];
   /** Of messages with attachments that only some may see: connected clients are told to ask. */
   apart: MessageChange[];
+  /** Claimed, for the relay; none from an open transaction: those are for whoever comes first. */
+  events: EventEnvelope[];
 }
 
 /** A message that gets stored; its number and time are known once it is. */
@@ -75,13 +78,14 @@ export async function storeMessages(
 
   await hold(db, candidates, verdicts, now);
   const fresh = candidates.flatMap((candidate) => candidate.fresh ?? []);
-  const { threads, apart } = await write(db, fresh);
+  const { threads, apart, events } = await write(db, fresh);
   const first = await firstResults(db, entries);
   return {
     outcomes: entries.map((entry) => outcomeOf(entry, entries, first)),
     messages: fresh.map(messageForAll),
     threads,
     apart,
+    events,
   };
 }
 
@@ -200,9 +204,11 @@ async function originalsOf(
   return new Map((await findMessages(tx, [...new Set(ids)])).map((row) => [row.id, row]));
 }
 
+type Written = Pick<Stored, 'threads' | 'apart' | 'events'>;
+
 /** Stores the messages with their mentions and the events that tell of them; counts the replies among them. */
-async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<Pick<Stored, 'threads' | 'apart'>> {
-  if (fresh.length === 0) return { threads: [], apart: [] };
+async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<Written> {
+  if (fresh.length === 0) return { threads: [], apart: [], events: [] };
   const mentions = await readMentions(
     db,
     fresh.map(({ row }) => ({ roomId: row.room_id, body: row.body })),
@@ -227,15 +233,17 @@ async function write(db: Kysely<ChatTables>, fresh: Fresh[]): Promise<Pick<Store
   }));
   const answers = fresh.some(({ row }) => row.reply_to !== null);
   const partly = fresh.filter(hidesSome);
-  const store = async (tx: Kysely<ChatTables>): Promise<Pick<Stored, 'threads' | 'apart'>> => {
-    const stored = await insertMessages(tx, rows, { plainOnly: false });
+  const claimSeconds = db.isTransaction ? 0 : CLAIM_SECONDS;
+  const store = async (tx: Kysely<ChatTables>): Promise<Written> => {
+    const stored = await insertMessages(tx, rows, { plainOnly: false, claimSeconds });
     for (const { row } of fresh) {
-      const { seq, created_at } = stored.get(row.id)!;
+      const { seq, created_at } = stored.messages.get(row.id)!;
       Object.assign(row, { seq, created_at });
     }
     return {
       threads: answers ? await countThreads(tx, fresh) : [],
       apart: await changeForSome(tx, partly),
+      events: claimSeconds > 0 ? stored.events : [],
     };
   };
   // By itself the statement is a transaction.

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely';
-import { envelopeOf } from '../../../shared/events/outbox.ts';
+import { CLAIM_SECONDS, envelopeOf } from '../../../shared/events/outbox.ts';
 import { toMessage } from '../store/messages.ts';
 import { insertMessages } from '../store/sending.ts';
 import type { ChatTables } from '../store/tables.ts';
@@ -29,15 +29,15 @@ export async function storePlainMessages(
       present: true,
       events: [envelopeOf(sentEvent(row, excerptOf(row.body), send))],
     })),
-    { plainOnly: true },
+    { plainOnly: true, claimSeconds: CLAIM_SECONDS },
   );
   const outcomes = sends.map((send): Sent | undefined => {
     const row = rows.get(send);
-    const facts = row && stored.get(row.id);
+    const facts = row && stored.messages.get(row.id);
     return facts && { message: toMessage({ ...row, ...facts }, []), created: true };
   });
   const messages = outcomes.flatMap((outcome) => outcome?.message ?? []);
-  return { outcomes, messages, threads: [], apart: [] };
+  return { outcomes, messages, threads: [], apart: [], events: stored.events };
 }
 
 /** Those to rooms to which all of them are plain, as far as one can see without asking the database. */

@@ -91,11 +91,20 @@ export interface StoredRow {
   author_bot: boolean | null;
 }
 
+export interface Inserted {
+  /** By id. */
+  messages: Map<string, StoredRow>;
+  /** As they are in the outbox. */
+  events: EventEnvelope[];
+}
+
 /**
  * Gives each message the next number of its room, in the order given, and stores it, with the events that tell of it, all
  * or none of them. One statement, so that on its own it is a transaction in a single round trip. The rooms' rows are
  * locked until its end: numbers follow the order of commits, and a failure leaves no gap. Rejects with 23505 when one of
  * the client ids has been stored meanwhile.
+ *
+ * `claimSeconds`: the events are the caller's to publish for so long; 0 leaves them to whichever relay comes first.
  *
  * `plainOnly`: what the caller has not made sure of is asked here. A room's messages are left out if for one of them there
  * is anything to decide: no such room, no member, a sanction, slow mode, a client id that is known, an author without a name.
@@ -106,9 +115,9 @@ export interface StoredRow {
 export async function insertMessages(
   db: Kysely<ChatTables>,
   messages: NewMessageRow[],
-  { plainOnly }: { plainOnly: boolean },
-): Promise<Map<string, StoredRow>> {
-  const { rows } = await sql<StoredRow>`
+  { plainOnly, claimSeconds }: { plainOnly: boolean; claimSeconds: number },
+): Promise<Inserted> {
+  const { rows } = await sql<StoredRow & { events: EventEnvelope[] | null }>`
     with given as materialized (
       select g.*, p.display_name, p.bot,
         r.id is not null and (not ${plainOnly}::bool or (not r.archived and not r.locked and r.slow_mode_seconds = 0
@@ -146,18 +155,25 @@ export async function insertMessages(
       from fitting g join moved m on m.id = g.room_id
       returning id, seq, created_at),
     told as (
-      insert into outbox (id, name, envelope)
+      insert into outbox (id, name, envelope, claimed_until, attempts)
       select (e ->> 'id')::uuid, e ->> 'name',
-        jsonb_set(e, '{data}', (e -> 'data') || g.facts || jsonb_build_object('seq', m.before + g.place))
-      from fitting g join moved m on m.id = g.room_id cross join lateral jsonb_array_elements(g.events) e),
+        jsonb_set(e, '{data}', (e -> 'data') || g.facts || jsonb_build_object('seq', m.before + g.place)),
+        case when c.seconds > 0 then now() + c.seconds * interval '1 second' end, (c.seconds > 0)::int
+      from (select ${claimSeconds}::int as seconds) c, fitting g join moved m on m.id = g.room_id
+        cross join lateral jsonb_array_elements(g.events) e
+      returning envelope),
     noted as (
       update members x set last_sent_at = a.at, read_seq = greatest(x.read_seq, a.seq)
       from (select g.room_id, g.author_id, m.at, max(m.before + g.place) as seq
         from fitting g join moved m on m.id = g.room_id where g.present group by g.room_id, g.author_id, m.at) a
       where x.room_id = a.room_id and x.user_id = a.author_id)
-    select s.*, g.display_name as author_name, g.bot as author_bot
+    select s.*, g.display_name as author_name, g.bot as author_bot,
+      case when row_number() over () = 1 then (select jsonb_agg(envelope) from told) end as events
     from stored s join fitting g on g.id = s.id`.execute(db);
-  return new Map(rows.map((row) => [row.id, row]));
+  return {
+    messages: new Map(rows.map(({ events, ...row }) => [row.id, row])),
+    events: rows.flatMap(({ events }) => events ?? []),
+  };
 }
 
 /** The members among those named, each in their room, with their names. */

@@ -3,16 +3,12 @@ import { createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { isUnavailable } from '../../errors.ts';
 import type { EphemeralStore } from '../../ports/ephemeral-store.ts';
+import { eventually } from '../../testing/eventually.ts';
 import { realServer } from '../../testing/servers.ts';
 import { tcpProxy } from '../../testing/tcp-proxy.ts';
 import { openMemoryStore } from './memory.ts';
 import { openRedis } from './redis.ts';
 
-const eventually = async (check: () => Promise<boolean>) => {
-  for (const until = performance.now() + 10_000; !(await check()); await sleep(50)) {
-    if (performance.now() > until) throw new Error('it did not come about');
-  }
-};
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const log = { warn: () => {} };
 /** Keys run out by themselves, so nothing is left to clean up. */
@@ -249,15 +245,17 @@ describe('Redis that is not well', () => {
     const late = key();
     const stop = await store.subscribe(late, (message) => heard.push(message));
     way.stall(false);
-    await eventually(() =>
-      store.get('x').then(
-        () => true,
-        () => false,
-      ),
+    await eventually(
+      () =>
+        store.get('x').then(
+          () => true,
+          () => false,
+        ),
+      10_000,
     );
     await other.publish(channel, 'after');
     await other.publish(late, 'late');
-    await eventually(async () => heard.includes('after') && heard.includes('late'));
+    await eventually(async () => heard.includes('after') && heard.includes('late'), 10_000);
     way.stall(true);
     await stop();
     way.stall(false);
@@ -284,16 +282,18 @@ describe('Redis that is not well', () => {
       await store.get('x').catch(() => {});
       await sleep(8_500);
       way.freeze(false);
-      await eventually(() =>
-        store.get('x').then(
-          () => true,
-          () => false,
-        ),
+      await eventually(
+        () =>
+          store.get('x').then(
+            () => true,
+            () => false,
+          ),
+        10_000,
       );
       await eventually(async () => {
         await other.publish(channel, 'after');
         return heard.includes('after');
-      });
+      }, 10_000);
       await store.close();
       await other.close();
       way.close();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { EventEnvelope } from '../../contracts/events.ts';
 import { isUnavailable } from '../../errors.ts';
 import type { EventBus, Subscription } from '../../ports/event-bus.ts';
+import { eventually } from '../../testing/eventually.ts';
 import { realServer } from '../../testing/servers.ts';
 import { tcpProxy } from '../../testing/tcp-proxy.ts';
 import { openPglite, type PgliteServer } from '../database/pglite.ts';
@@ -28,10 +29,7 @@ const event = (name: EventEnvelope['name'], n = 0): EventEnvelope => ({
   traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
   data: { n, text: 'ünïcødé 🎓' },
 });
-const until = async (condition: () => boolean | Promise<boolean>, ms = 8_000) => {
-  for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) if (await condition()) return;
-  throw new Error('It did not happen in time');
-};
+const until = (condition: () => boolean | Promise<boolean>, ms = 8_000) => eventually(condition, ms);
 const numberOf = (content: string) => (JSON.parse(content) as { data: { n: number } }).data.n;
 
 /** Queues of its own for every suite; nobody else publishes to them. */
