@@ -88,6 +88,12 @@ function childrenOf(pid: number): number[] {
     .map(Number);
 }
 
+/** CPU seconds that a virtual machine's host has given to others meanwhile, of all cores, since the start (Linux). */
+export function stolenCpu(): number {
+  const total = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/);
+  return Number(total[8]) / 100;
+}
+
 /** Proportional memory of a process in bytes (Linux). */
 export function memoryOf(pid: number): number {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');

@@ -1,6 +1,7 @@
+import { availableParallelism } from 'node:os';
 import { median, printTable } from '../table.ts';
 import type { Measured, Target } from './load.ts';
-import { cpuOf, memoryOf, openFilesLimit, type Running } from './processes.ts';
+import { cpuOf, memoryOf, openFilesLimit, type Running, stolenCpu } from './processes.ts';
 import type { Person, Stage } from './stage.ts';
 
 /** The benchmark's works: each starts what it measures, and prints its table. */
@@ -44,6 +45,8 @@ const groupsOf = (people: Person[], size: number): Person[][] =>
 interface Costs {
   /** CPU seconds by name of the process, from the first send until all has settled. */
   costs: Map<string, number>;
+  /** CPU seconds that the host of this virtual machine has kept: with many, times say little. */
+  stolen: number;
 }
 
 /** Runs the load and tells what each process used meanwhile, the servers behind ours included. */
@@ -60,11 +63,13 @@ async function withCosts(
     ['RabbitMQ', rabbitmq.pid, true],
   ];
   const before = all.map(([, pid, tree]) => cpuOf(pid, tree));
+  const stolenBefore = stolenCpu();
   const measured = await load();
+  const stolen = stolenCpu() - stolenBefore;
   const costs = new Map<string, number>();
   for (const [index, [name, pid, tree]] of all.entries())
     costs.set(name, (costs.get(name) ?? 0) + cpuOf(pid, tree) - before[index]!);
-  return { ...measured, costs };
+  return { ...measured, costs, stolen };
 }
 
 const perSecond = ({ delivered, seconds }: Measured): number => delivered / seconds;
@@ -145,12 +150,15 @@ async function openLoop(stage: Stage): Promise<void> {
   for (const server of [gateway, ...chats]) await server.stop();
 }
 
-function printCosts({ costs, cpu, seconds, acked }: Measured & Costs): void {
+function printCosts({ costs, stolen, cpu, seconds, acked }: Measured & Costs): void {
   const all = [...costs, ['the load generator', cpu] as const];
   const parts = all.map(
     ([name, used]) => `${name} ${(used / seconds).toFixed(2)} (${whole((used / acked) * 1e6)})`,
   );
   console.log(`  cores (and µs a send): ${parts.join(', ')}`);
+  console.log(
+    `  of ${availableParallelism()} cores; kept by the machine's host: ${(stolen / seconds).toFixed(2)}`,
+  );
 }
 
 const IDLE = 10_000;

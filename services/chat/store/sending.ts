@@ -124,10 +124,9 @@ export async function insertMessages(
           and m.role is not null and p.display_name is not null and k.room_id is null and x.id is null)) as fits,
         jsonb_build_object('courseId', r.course_id, 'authorName', coalesce(p.display_name, ''),
           'roomName', case r.kind when 'direct' then coalesce(p.display_name, '') else r.name end) as facts
-      from rows from (jsonb_to_recordset(${messages}::jsonb) as (id uuid, room_id uuid, client_id text, author_id uuid,
-          body text, mentions jsonb, mentions_room bool, reply_to uuid, attachments jsonb, present bool, events jsonb))
-        with ordinality as g (id, room_id, client_id, author_id, body, mentions, mentions_room, reply_to, attachments,
-          present, events, n)
+      from jsonb_to_recordset(${placed(messages)}::jsonb) as g (id uuid, room_id uuid, client_id text, author_id uuid,
+        body text, mentions jsonb, mentions_room bool, reply_to uuid, attachments jsonb, events jsonb,
+        place int, ends_room bool, read_by_author bool)
       left join lateral (select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
         where id = g.room_id limit 1) r on true
       left join lateral (select role from members
@@ -137,43 +136,82 @@ export async function insertMessages(
         where room_id = g.room_id and user_id = g.author_id and (until is null or until > now()) limit 1) k on true
       left join lateral (select id from messages
         where room_id = g.room_id and author_id = g.author_id and client_id = g.client_id limit 1) x on true),
-    fitting as (
-      select *, row_number() over (partition by room_id order by n)::int as place from given
-      where room_id not in (select room_id from given where not fits)),
+    fitting as materialized (
+      select * from given where room_id not in (select room_id from given where not fits)),
     locked as materialized (
       select id from rooms where id = any(array(select room_id from fitting)) order by id for no key update),
     moved as (
-      update rooms r set last_seq = r.last_seq + c.count, active_at = date_trunc('milliseconds', clock_timestamp())
-      from (select room_id, max(place) as count from fitting group by room_id) c
-      where r.id = any(array(select id from locked)) and r.id = c.room_id
-      returning r.id, r.last_seq - c.count as before, r.active_at as at),
+      update rooms r set last_seq = r.last_seq + g.place, active_at = date_trunc('milliseconds', clock_timestamp())
+      from fitting g where r.id = any(array(select id from locked)) and g.ends_room and g.room_id = r.id
+      returning r.id, r.last_seq - g.place as before, r.active_at as at),
+    numbered as materialized (
+      select g.*, m.before + g.place as seq, m.at from fitting g join moved m on m.id = g.room_id),
     stored as (
       insert into messages (id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to,
         attachments, created_at)
-      select g.id, g.room_id, m.before + g.place, g.client_id, g.author_id, g.body, g.mentions, g.mentions_room,
-        g.reply_to, g.attachments, m.at
-      from fitting g join moved m on m.id = g.room_id
-      returning id, seq, created_at),
+      select id, room_id, seq, client_id, author_id, body, mentions, mentions_room, reply_to, attachments, at
+      from numbered),
     told as (
       insert into outbox (id, name, envelope, claimed_until, attempts)
       select (e ->> 'id')::uuid, e ->> 'name',
-        jsonb_set(e, '{data}', (e -> 'data') || g.facts || jsonb_build_object('seq', m.before + g.place)),
+        jsonb_set(e, '{data}', (e -> 'data') || g.facts || jsonb_build_object('seq', g.seq)),
         case when c.seconds > 0 then now() + c.seconds * interval '1 second' end, (c.seconds > 0)::int
-      from (select ${claimSeconds}::int as seconds) c, fitting g join moved m on m.id = g.room_id
-        cross join lateral jsonb_array_elements(g.events) e
+      from (select ${claimSeconds}::int as seconds) c, numbered g cross join lateral jsonb_array_elements(g.events) e
       returning envelope),
     noted as (
-      update members x set last_sent_at = a.at, read_seq = greatest(x.read_seq, a.seq)
-      from (select g.room_id, g.author_id, m.at, max(m.before + g.place) as seq
-        from fitting g join moved m on m.id = g.room_id where g.present group by g.room_id, g.author_id, m.at) a
-      where x.room_id = a.room_id and x.user_id = a.author_id)
-    select s.*, g.display_name as author_name, g.bot as author_bot,
+      update members x set last_sent_at = g.at, read_seq = greatest(x.read_seq, g.seq)
+      from numbered g where g.read_by_author and x.room_id = g.room_id and x.user_id = g.author_id)
+    select id, seq, at as created_at, display_name as author_name, bot as author_bot,
       case when row_number() over () = 1 then (select jsonb_agg(envelope) from told) end as events
-    from stored s join fitting g on g.id = s.id`.execute(db);
+    from numbered`.execute(db);
   return {
     messages: new Map(rows.map(({ events, ...row }) => [row.id, row])),
     events: rows.flatMap(({ events }) => events ?? []),
   };
+}
+
+/** Messages with their places among those to their room, and which of them end a room's, and an author's there. */
+function placed(messages: NewMessageRow[]) {
+  const places = new Map<string, number>();
+  const lastTo = new Map(messages.map(({ id, room_id }) => [room_id, id]));
+  const lastOf = new Map(
+    messages.flatMap(({ id, room_id, author_id, present }) =>
+      present ? [[`${room_id} ${author_id}`, id]] : [],
+    ),
+  );
+  return messages.map((message) => {
+    const {
+      id,
+      room_id,
+      client_id,
+      author_id,
+      body,
+      mentions,
+      mentions_room,
+      reply_to,
+      attachments,
+      events,
+    } = message;
+    const place = (places.get(room_id) ?? 0) + 1;
+    places.set(room_id, place);
+    return {
+      ...{
+        id,
+        room_id,
+        client_id,
+        author_id,
+        body,
+        mentions,
+        mentions_room,
+        reply_to,
+        attachments,
+        events,
+        place,
+      },
+      ends_room: lastTo.get(room_id) === id,
+      read_by_author: lastOf.get(`${room_id} ${author_id}`) === id,
+    };
+  });
 }
 
 /** The members among those named, each in their room, with their names. */
