@@ -14,6 +14,7 @@ import { applyRetention } from './operations/apply-retention.ts';
 import { endExpiredSanctions, forgetDepartures } from './operations/sanctions.ts';
 import { openSendLimit, openSendQueue } from './operations/send-message.ts';
 import { openSockets } from './socket.ts';
+import { mergeNewWords } from './store/search.ts';
 import type { ChatTables } from './store/tables.ts';
 import { WordFilter } from './word-filter/word-filter.ts';
 
@@ -57,6 +58,7 @@ export async function createChat(deps: ServiceDeps<ChatTables>): Promise<Service
       { name: 'evict-departed', everyMs: 1_000, run: () => hub.evictDeparted() },
       { name: 'forget-departures', everyMs: 600_000, run: () => forgetDepartures(systemContext(deps)) },
       { name: 'end-sanctions', everyMs: 1_000, run: () => endExpiredSanctions(systemContext(deps)) },
+      { name: 'merge-new-words', everyMs: 1_000, run: () => mergeNewWords(deps.db) },
       { name: 'apply-retention', everyMs: 60_000, run: () => applyRetention(systemContext(deps), tools) },
     ],
     readiness: {

@@ -53,4 +53,10 @@ export const changeMigrations: Migration[] = [
     // of a second, every 30 s at a thousand messages a second, for everybody behind it. In kB: some 30 ms.
     statements: ['alter index messages_words set (gin_pending_list_limit = 512)'],
   },
+  {
+    name: '024-search-merged-by-a-job',
+    // In small steps it was still some 50 ms of every two seconds at a thousand messages a second, for all behind that message.
+    // Now a job merges (`mergeNewWords`); the limit is for when it does not come round.
+    statements: ['alter index messages_words set (gin_pending_list_limit = 2048)'],
+  },
 ];

@@ -51,3 +51,11 @@ export async function searchMessages(tx: Kysely<ChatTables>, filter: SearchFilte
   }
   return query.limit(filter.limit + 1).execute();
 }
+
+/**
+ * Merges the words of new messages into the index for search. They wait in a list, and the message that fills it up
+ * would have to merge them all. https://www.postgresql.org/docs/current/gin.html#GIN-FAST-UPDATE
+ */
+export async function mergeNewWords(db: Kysely<ChatTables>): Promise<void> {
+  await sql`select gin_clean_pending_list('messages_words'::regclass)`.execute(db);
+}
