@@ -187,6 +187,7 @@ test.skipIf(!hasHelm)('values reach the gateway and the services', async () => {
     DATABASE_POOL: '20',
     LYCEUM_LIMIT_SCALE: '3',
     BUN_JSC_heapGrowthMaxIncrease: '0.6',
+    BUN_JSC_minEdenToOldGenerationRatio: '0.15',
     OWN: 'yes',
   });
   expect(environmentOf(chart('Deployment', 'school-auth')).LYCEUM_ACCESS_TOKEN_SECONDS).toBe('300');
