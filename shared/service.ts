@@ -86,7 +86,7 @@ export interface RunningService {
   port: number;
   /** From now on `/readyz` says `draining`: gateways send nothing new, while what comes is still answered. */
   announceStop(): void;
-  /** Drains: no new requests, consumers finish, the outbox is relayed; everything is cut after `graceMs`. */
+  /** Drains: no new requests, consumers finish, what the relay holds is published or left to another; everything is cut after `graceMs`. */
   stop(graceMs?: number): Promise<void>;
 }
 

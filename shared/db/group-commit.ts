@@ -118,8 +118,12 @@ export class GroupCommit<In, Out> {
     } catch (error) {
       if (batch.length > 1 && !isUnavailable(error)) {
         const half = batch.length >> 1;
-        await this.#run(batch.slice(0, half), () => {}, stage);
-        return this.#run(batch.slice(half), done, stage);
+        try {
+          await this.#run(batch.slice(0, half), () => {}, stage);
+        } finally {
+          await this.#run(batch.slice(half), done, stage);
+        }
+        return;
       }
       done();
       this.#beginSoon();
@@ -141,7 +145,7 @@ export class GroupCommit<In, Out> {
         if (result !== undefined) settle(result);
       }
       this.#beginSoon();
+      await rest;
     }
-    await rest;
   }
 }

@@ -22,8 +22,12 @@ describe('the relay of the outbox', () => {
   const published: EventEnvelope[] = [];
   let brokerIsAway = false;
   let refused: string | undefined;
+  let confirmMs = 0;
+  let attempts = 0;
   const bus = {
     async publish(event: EventEnvelope) {
+      attempts++;
+      if (confirmMs > 0) await Bun.sleep(confirmMs);
       if (brokerIsAway || event.id === refused) throw unavailable('The event broker');
       published.push(event);
     },
@@ -40,6 +44,8 @@ describe('the relay of the outbox', () => {
     published.length = 0;
     brokerIsAway = false;
     refused = undefined;
+    confirmMs = 0;
+    attempts = 0;
     await db.deleteFrom('outbox').execute();
   });
 
@@ -141,5 +147,33 @@ describe('the relay of the outbox', () => {
     await eventually(async () => (await left()).length === 0);
     expect(ids().sort()).toEqual(events.map(({ id }) => id).sort());
     await second.stop();
+  });
+
+  test('a broker that is slow gets what was handed over once', async () => {
+    confirmMs = 700;
+    const events = Array.from({ length: 1_500 }, eventOf);
+    const values = events.map((envelope) => ({
+      ...{ id: envelope.id, name: envelope.name, envelope },
+      claimed_until: mine(),
+    }));
+    await db.insertInto('outbox').values(values).execute();
+    const relay = start();
+    relay.handOver([...events]);
+    await eventually(async () => (await left()).length === 0, 40_000);
+    expect(ids().sort()).toEqual(events.map(({ id }) => id).sort());
+    await relay.stop();
+  });
+
+  test('a broker that is away is not asked without a pause', async () => {
+    brokerIsAway = true;
+    await write(Array.from({ length: 1_000 }, eventOf));
+    const relay = start();
+    const nudging = setInterval(relay.nudge, 10);
+    await Bun.sleep(1_000);
+    clearInterval(nudging);
+    await relay.stop();
+    // Twenty batches of a hundred a second at most.
+    expect(attempts).toBeGreaterThan(0);
+    expect(attempts).toBeLessThanOrEqual(2_200);
   });
 });

@@ -46,7 +46,7 @@ export function envelopeOf<N extends EventName>(event: NewEvent<N>): EventEnvelo
 const BATCH = 100;
 /**
  * Who claims an event publishes it within this time, or another relay does it again (how long a dead process keeps it).
- * Longer than a broker may take to confirm.
+ * Twice what a broker may take to confirm: what has waited here for half of it is left to the next claim.
  */
 export const CLAIM_SECONDS = 10;
 const POLL_MS = 1_000;
@@ -60,7 +60,10 @@ const COUNT_MS = 10_000;
 export interface OutboxRelay {
   /** Looks at once instead of at the next poll; called after every commit. */
   nudge(): void;
-  /** Publishes events that the caller has committed with a claim of its own (`claimed_until`): they need not be read again. */
+  /**
+   * Publishes events that the caller has committed with a claim of its own (`claimed_until`): they need not be read again.
+   * Those that come when it has stopped are another relay's once the claim is over.
+   */
   handOver(events: EventEnvelope[]): void;
   stop(): Promise<void>;
 }
@@ -102,8 +105,9 @@ export function startOutboxRelay(options: {
     return rows.map(({ envelope }) => envelope);
   }
 
-  async function publish(events: EventEnvelope[]): Promise<void> {
-    if (events.length === 0) return;
+  /** True if all were confirmed. */
+  async function publish(events: EventEnvelope[]): Promise<boolean> {
+    if (events.length === 0) return true;
     events.sort((a, b) => (a.id < b.id ? -1 : 1));
     const outcomes = await Promise.allSettled(events.map((event) => bus.publish(event)));
     const sent: string[] = [];
@@ -124,16 +128,18 @@ export function startOutboxRelay(options: {
         where id = any(${failed}::uuid[])`.execute(db);
       log.warn({ failed: failed.length, reason: String(reason) }, 'events not confirmed; will publish again');
     }
+    return failed.length === 0;
   }
 
-  /** True if there is more to do at once. */
+  /** True if there is more to do at once: not while the broker refuses. */
   async function work(look: boolean): Promise<boolean> {
-    await publish(handed.splice(0, BATCH));
-    const claimed = look ? await claim() : [];
+    const oldest = Date.now() - (CLAIM_SECONDS * 1_000) / 2;
+    const handedWell = await publish(handed.splice(0, BATCH).filter(({ at }) => Date.parse(at) > oldest));
+    const claimed = look && !stopped ? await claim() : [];
     if (claimed.length === BATCH) nudged = true;
-    await publish(claimed);
+    const claimedWell = await publish(claimed);
     await countPending();
-    return handed.length >= BATCH || claimed.length === BATCH;
+    return handedWell && claimedWell && (handed.length >= BATCH || claimed.length === BATCH);
   }
 
   const loop = (async () => {

@@ -65,8 +65,8 @@ export type SendQueue = GroupCommit<Send, Sent | Problem>;
 
 /**
  * Stores what is sent at the same time in one transaction, or in two where there is something to decide, and tells
- * connected clients after its commit. `handOver` gets the
- * events to publish, `onStored` is told how many were stored together.
+ * connected clients after its commit. `handOver` gets the events to publish; `onStored` is told how many were stored
+ * together.
  */
 export const openSendQueue = (
   db: Kysely<ChatTables>,

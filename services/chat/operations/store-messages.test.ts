@@ -255,22 +255,22 @@ describe('messages that nothing has to be decided about', () => {
       'an attachment': sendOf(learner.userId, roomId, 's', { attachments: [{ fileId: newId() }] }),
       'a mention': sendOf(learner.userId, roomId, 's', { body: `<@${teacher.userId}>` }),
       'a word of the filter': sendOf(learner.userId, roomId, 's', { body: 'a BadWord' }),
+      'a word of the room, whose id is in capitals': sendOf(learner.userId, roomId.toUpperCase(), 's', {
+        body: 'a RoomWord',
+      }),
       'somebody who is muted': sendOf(muted.learner.userId, muted.roomId, 's'),
       'a webhook': {
         ...sendOf(learner.userId, roomId, 's'),
         author: { id: learner.userId, name: 'Bot', role: 'learner', exempt: true },
       },
     };
+    const word = { action: 'refuse' as const, created_by: teacher.userId, created_at: new Date() };
     await world.db
       .insertInto('filter_words')
-      .values({
-        id: newId(),
-        room_id: null,
-        word: 'badword',
-        action: 'refuse',
-        created_by: teacher.userId,
-        created_at: new Date(),
-      })
+      .values([
+        { ...word, id: newId(), room_id: null, word: 'badword' },
+        { ...word, id: newId(), room_id: roomId, word: 'roomword' },
+      ])
       .execute();
     const filter = new WordFilter();
     for (const [what, send] of Object.entries(special)) {
@@ -434,6 +434,34 @@ describe.skipIf(postgres === undefined)(
       const outcomes = (await Promise.all(attempts)).flatMap((stored) => stored.outcomes);
       expect(outcomes.filter((outcome) => outcome instanceof Problem)).toEqual([]);
       expect(outcomes).toHaveLength(144);
+    });
+
+    test('what binds a room while a message waits for its lock, binds the message', async () => {
+      const [roomId, open] = [rooms[2]!, rooms[1]!];
+      const [first, second] = nodes as [Kysely<ChatTables>, Kysely<ChatTables>];
+      const restrict = {
+        archived: { archived: true },
+        locked: { locked: true },
+        slow: { slow_mode_seconds: 9 },
+      };
+      for (const [what, change] of Object.entries(restrict)) {
+        let waiting: ReturnType<typeof storePlainMessages> | undefined;
+        await first.transaction().execute(async (tx) => {
+          await tx.updateTable('rooms').set(change).where('id', '=', roomId).execute();
+          waiting = storePlainMessages(second, new WordFilter(), [
+            sendOf(people[0]!, roomId, `while ${what}`),
+            sendOf(people[0]!, open, `elsewhere ${what}`),
+          ]);
+          await Bun.sleep(100);
+        });
+        const outcomes = (await waiting!).outcomes.map((outcome) => outcome?.created);
+        expect([what, ...outcomes]).toEqual([what, undefined, true]);
+        await first
+          .updateTable('rooms')
+          .set({ archived: false, locked: false, slow_mode_seconds: 0 })
+          .where('id', '=', roomId)
+          .execute();
+      }
     });
 
     test('a batch that the database refuses is stored but for the one message that it refuses', async () => {

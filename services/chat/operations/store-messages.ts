@@ -43,7 +43,6 @@ interface Fresh {
   row: MessageRow;
   /** Of its attachments those that everybody in the room may see. */
   common: Attachment[];
-  room: SendRoom;
   sender: SenderRow;
   send: Send;
 }
@@ -154,7 +153,7 @@ class Candidate {
       reply_to: replyTo,
       attachments,
     };
-    return { row, common: seenByAll(attachments, files, room.course_id), room, sender, send };
+    return { row, common: seenByAll(attachments, files, room.course_id), sender, send };
   }
 }
 

@@ -5,7 +5,7 @@ import { insertMessages } from '../store/sending.ts';
 import type { ChatTables } from '../store/tables.ts';
 import type { WordFilter } from '../word-filter/word-filter.ts';
 import { excerptOf, speaksToSomebody } from './mentions.ts';
-import { keyTextOf, newRow, type Send, type Sent, sentEvent } from './new-message.ts';
+import { keyOf, keyTextOf, newRow, type Send, type Sent, sentEvent } from './new-message.ts';
 import { readFilter } from './posting-rules.ts';
 import type { Stored } from './store-messages.ts';
 
@@ -46,15 +46,19 @@ function plainAmong(sends: Send[], filter: WordFilter): Send[] {
   const special = new Set<string>();
   for (const send of sends) {
     const key = keyTextOf(send);
-    if (known.has(key) || !isPlain(send, filter)) special.add(send.input.roomId.toLowerCase());
+    if (known.has(key) || !isPlain(send, filter)) special.add(keyOf(send).roomId);
     known.add(key);
   }
-  return sends.filter(({ input }) => !special.has(input.roomId.toLowerCase()));
+  return sends.filter((send) => !special.has(keyOf(send).roomId));
 }
 
-const isPlain = ({ author, input }: Send, filter: WordFilter): boolean =>
-  !author.exempt &&
-  (input.replyTo ?? null) === null &&
-  (input.attachments ?? []).length === 0 &&
-  !speaksToSomebody(input.body) &&
-  filter.match(input.roomId, input.body) === undefined;
+function isPlain(send: Send, filter: WordFilter): boolean {
+  const { author, input } = send;
+  return (
+    !author.exempt &&
+    (input.replyTo ?? null) === null &&
+    (input.attachments ?? []).length === 0 &&
+    !speaksToSomebody(input.body) &&
+    filter.match(keyOf(send).roomId, input.body) === undefined
+  );
+}

@@ -9,7 +9,6 @@ import type { ChatTables, MessagesTable } from './tables.ts';
 export interface SendRoom {
   id: string;
   kind: RoomKind;
-  name: string;
   course_id: string | null;
   archived: boolean;
   locked: boolean;
@@ -52,7 +51,7 @@ export async function findSenders(
       coalesce(k.muted, false) as muted, k.muted_until, coalesce(k.banned, false) as banned, k.banned_until,
       case when s.n = 1 then (
         select jsonb_agg(to_jsonb(r)) from (
-          select id, kind, name, course_id, archived, locked, slow_mode_seconds from rooms
+          select id, kind, course_id, archived, locked, slow_mode_seconds from rooms
           where id = any(${[...new Set(roomIds)]}::uuid[])) r) end as rooms
     from unnest(${roomIds}::uuid[], ${sends.map(({ authorId }) => authorId)}::uuid[],
       ${sends.map(({ clientId }) => clientId)}::text[]) with ordinality as s (room_id, user_id, client_id, n)
@@ -108,6 +107,7 @@ export interface Inserted {
  *
  * `plainOnly`: what the caller has not made sure of is asked here. A room's messages are left out if for one of them there
  * is anything to decide: no such room, no member, a sanction, slow mode, a client id that is known, an author without a name.
+ * Of the room itself it is asked again when its row's lock has been waited for.
  *
  * The messages are one JSON value and not an array for each column: by the length of an array PostgreSQL finds a plan made
  * for it cheaper than a general one, and would make a new one each time, for longer than it then works.
@@ -117,6 +117,7 @@ export async function insertMessages(
   messages: NewMessageRow[],
   { plainOnly, claimSeconds }: { plainOnly: boolean; claimSeconds: number },
 ): Promise<Inserted> {
+  if (messages.length === 0) return { messages: new Map(), events: [] };
   const { rows } = await sql<StoredRow & { events: EventEnvelope[] | null }>`
     with given as materialized (
       select g.*, p.display_name, p.bot,
@@ -139,7 +140,9 @@ export async function insertMessages(
     fitting as materialized (
       select * from given where room_id not in (select room_id from given where not fits)),
     locked as materialized (
-      select id from rooms where id = any(array(select room_id from fitting)) order by id for no key update),
+      select id from rooms where id = any(array(select room_id from fitting))
+        and (not ${plainOnly}::bool or (not archived and not locked and slow_mode_seconds = 0))
+      order by id for no key update),
     moved as (
       update rooms r set last_seq = r.last_seq + g.place, active_at = date_trunc('milliseconds', clock_timestamp())
       from fitting g where r.id = any(array(select id from locked)) and g.ends_room and g.room_id = r.id
@@ -179,38 +182,14 @@ function placed(messages: NewMessageRow[]) {
       present ? [[`${room_id} ${author_id}`, id]] : [],
     ),
   );
-  return messages.map((message) => {
-    const {
-      id,
-      room_id,
-      client_id,
-      author_id,
-      body,
-      mentions,
-      mentions_room,
-      reply_to,
-      attachments,
-      events,
-    } = message;
+  return messages.map(({ id, room_id, author_id, present, client_id, body, events, ...more }) => {
+    const { mentions, mentions_room, reply_to, attachments } = more;
     const place = (places.get(room_id) ?? 0) + 1;
     places.set(room_id, place);
-    return {
-      ...{
-        id,
-        room_id,
-        client_id,
-        author_id,
-        body,
-        mentions,
-        mentions_room,
-        reply_to,
-        attachments,
-        events,
-        place,
-      },
-      ends_room: lastTo.get(room_id) === id,
-      read_by_author: lastOf.get(`${room_id} ${author_id}`) === id,
-    };
+    const ends_room = lastTo.get(room_id) === id;
+    const read_by_author = present && lastOf.get(`${room_id} ${author_id}`) === id;
+    const content = { client_id, author_id, body, mentions, mentions_room, reply_to, attachments };
+    return { id, room_id, ...content, events, place, ends_room, read_by_author };
   });
 }
 
